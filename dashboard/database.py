@@ -1,0 +1,40 @@
+"""DATABASE_URL → Django's DATABASES entry, with the options that the safety of a failover rests on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+SQLITE_PRAGMAS = "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA foreign_keys=ON;"
+
+
+def parse_database_url(url: str) -> dict[str, Any]:
+    """`sqlite:////path/file` or `postgresql://user:password@host:5432/name`; `?host=/socket/dir` is understood."""
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite":
+        path = Path(unquote(parts.path))
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": path,
+            # IMMEDIATE: a transaction takes the write lock first, so none fails half way with "database is locked".
+            "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": SQLITE_PRAGMAS},
+            "TEST": {"NAME": path.with_name("test.sqlite3")},
+        }
+    if parts.scheme in ("postgres", "postgresql"):
+        query = dict(parse_qsl(parts.query))
+        host = query.pop("host", "") or parts.hostname or ""
+        return {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": unquote(parts.path.lstrip("/")),
+            "USER": unquote(parts.username or ""),
+            "PASSWORD": unquote(parts.password or ""),
+            "HOST": host,
+            "PORT": str(parts.port or ""),
+            "CONN_MAX_AGE": 60,
+            "CONN_HEALTH_CHECKS": True,
+            "OPTIONS": {"connect_timeout": 5, **query},
+        }
+    raise ImproperlyConfigured("DATABASE_URL must begin with sqlite:/// or postgresql://.")
