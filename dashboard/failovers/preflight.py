@@ -1,0 +1,273 @@
+"""The one list of checks, for the dialog, the approval and the sender: whatever blocks one of them blocks all.
+
+Pure. What is judged is a `Situation`: the relationship as it was read (a moment ago by the sender, seconds ago by the
+page), and what is known around it. The result is the list that people see, worst first, and `blocks()` is what the
+sender obeys. The words are the product's promise; they name the cluster, never "the system".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from dashboard.failovers.plan import Item
+from dashboard.qumulo.records import TargetStatus, visible
+from dashboard.words import bare, clock, duration
+
+SKEW_TOLERATED = timedelta(minutes=2)
+
+
+class Verdict(StrEnum):
+    BLOCK = "block"
+    WARN = "warn"
+    PASS = "pass"  # noqa: S105
+    SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the list. `subject` is a stable key; `words` a sentence; `detail` what stands under it."""
+
+    subject: str
+    verdict: Verdict
+    words: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What is known of the source cluster. `known`: it is one of the clusters here. `answers`: it was read lately."""
+
+    known: bool = False
+    answers: bool = False
+    last_read_at: datetime | None = None
+    mode: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """Everything that a failover of one relationship is judged by, at one moment.
+
+    `status` is None when the cluster has not been read, or its row was not readable. `item` is what was approved; None
+    while the request is being written.
+    """
+
+    now: datetime
+    target: str
+    status: TargetStatus | None
+    read_at: datetime | None
+    answers: bool
+    objective: timedelta
+    source: Source = field(default_factory=Source)
+    trouble: str = ""
+    node_state: str = "ACTIVE"
+    clock_ahead: timedelta | None = None
+    executor: str = "ready"  # ready | missing | refused
+    stalled_since: datetime | None = None
+    other_request: str = ""
+    held: str = ""
+    may_request: bool = True
+    item: Item | None = None
+
+
+def judge(situation: Situation) -> list[Check]:
+    """All checks, worst first, in a stable order."""
+    checks = [*_around(situation)]
+    if situation.status is not None:
+        checks += _identity(situation, situation.status)
+        checks += _relationship(situation, situation.status)
+    order = list(Verdict)
+    return sorted(checks, key=lambda check: order.index(check.verdict))
+
+
+def blocks(checks: list[Check]) -> list[Check]:
+    return [check for check in checks if check.verdict is Verdict.BLOCK]
+
+
+def _around(s: Situation) -> list[Check]:
+    found: list[Check] = []
+
+    def say(subject: str, verdict: Verdict, words: str, detail: str = "") -> None:
+        found.append(Check(subject, verdict, words, detail))
+
+    if not s.answers or s.status is None:
+        last = f"Last read {clock(s.read_at, s.now)}." if s.read_at else "It has never been read."
+        words = f"{s.target} does not answer." if not s.trouble else f"{s.target}: {s.trouble}"
+        say("target", Verdict.BLOCK, words, last)
+    else:
+        age = f"Status read {duration(s.now - s.read_at)} ago." if s.read_at else ""
+        say("target", Verdict.PASS, f"{s.target} answers.", age)
+    if s.node_state not in ("ACTIVE", ""):
+        say("node", Verdict.WARN, f"The node of {s.target} that answers is {s.node_state}.", "It may not act at once.")
+    if s.clock_ahead is not None and abs(s.clock_ahead) > SKEW_TOLERATED:
+        say(
+            "clock",
+            Verdict.WARN,
+            f"The clocks of {s.target} and this desk differ by {duration(abs(s.clock_ahead))}.",
+            "How much is lost is not known exactly.",
+        )
+    if s.held:
+        say("hold", Verdict.BLOCK, f"Nothing is sent: {s.held}")
+    if s.other_request:
+        say("request", Verdict.BLOCK, f"{s.other_request} is open for this relationship.")
+    else:
+        say("request", Verdict.PASS, "No other request is open for this relationship.")
+    if s.executor == "missing":
+        say("permission", Verdict.BLOCK, f"Failover Desk has no executor token for {s.target}.", "It is watched only.")
+    elif s.executor == "refused":
+        say("permission", Verdict.BLOCK, f"{s.target} refuses the executor token: no failover to it can start.")
+    elif not s.may_request:
+        say("permission", Verdict.BLOCK, f"You may not request failovers for {s.target}.")
+    else:
+        say("permission", Verdict.PASS, f"Failovers for {s.target} may be requested.")
+    return found
+
+
+def _identity(s: Situation, status: TargetStatus) -> list[Check]:
+    """What was approved must be what is there. The recovery point may only move forward (less is lost)."""
+    if s.item is None:
+        return []
+    changed = [words for words, then, now in s.item.compare(status) if then != now]
+    found = []
+    if changed:
+        found.append(
+            Check(
+                "identity",
+                Verdict.BLOCK,
+                f"{changed[0]} changed after the request.",
+                "The relationship is no longer the one that was shown.",
+            )
+        )
+    point = status.recovery_point
+    if point is not None and s.item.recovery_point_at is not None and point.at < s.item.recovery_point_at:
+        found.append(
+            Check(
+                "identity",
+                Verdict.BLOCK,
+                "The recovery point went back after the request.",
+                f"It was {clock(s.item.recovery_point_at, s.now)}, it is {clock(point.at, s.now)}: more would be lost.",
+            )
+        )
+    return found
+
+
+_STATE_BLOCKS = {
+    "DISCONNECTING": "A disconnection is already under way.",
+    "AWAITING_AUTHORIZATION": "The relationship is not authorized yet.",
+    "RECONNECTING": "The relationship is being reconnected. Wait until it is established.",
+    "REESTABLISHING": "The relationship is being re-established. Wait until it is established.",
+}
+
+
+def _state(s: Situation, status: TargetStatus) -> Check:
+    if status.state == "ESTABLISHED" and status.target_root_read_only:
+        return Check("state", Verdict.PASS, "The relationship is established and the target read-only.")
+    if status.state in ("DISCONNECTED", "ESTABLISHED") and not status.target_root_read_only:
+        return Check("state", Verdict.BLOCK, "The target is already writable.")
+    if status.state == "DISCONNECTED":
+        return Check("state", Verdict.BLOCK, "The relationship is already disconnected.")
+    if status.state == "ENDED":
+        reason = visible(status.end_reason or "no reason is given")
+        return Check("state", Verdict.BLOCK, f"The relationship has ended: {reason}.")
+    known = _STATE_BLOCKS.get(status.state)
+    if known:
+        return Check("state", Verdict.BLOCK, known)
+    return Check("state", Verdict.BLOCK, f"{s.target} reports a state that is not known here: {visible(status.state)}.")
+
+
+def _relationship(s: Situation, status: TargetStatus) -> list[Check]:
+    found = [_state(s, status), *_recovery_point(s, status), *_job(s, status), *_source(s, status)]
+    if status.replication_enabled is False:
+        found.append(
+            Check("replication", Verdict.WARN, "Automatic replication is off.", "The recovery point may be old on purpose.")
+        )
+    elif status.replication_enabled:
+        found.append(Check("replication", Verdict.PASS, "Automatic replication is enabled."))
+    locked = f"Locked with {visible(status.lock_key)}." if status.lock_key else "No lock key is set."
+    found.append(Check("lock", Verdict.PASS, locked))
+    return found
+
+
+def _recovery_point(s: Situation, status: TargetStatus) -> list[Check]:
+    point, snapshot = status.recovery_point, status.recovery_point_snapshot
+    if point is None:
+        words = "No job has ever succeeded: there is nothing to go back to."
+        return [Check("recovery_point", Verdict.BLOCK, words)]
+    found = []
+    if snapshot is not None and snapshot.in_delete:
+        found.append(
+            Check(
+                "recovery_point",
+                Verdict.BLOCK,
+                "The recovery point snapshot is being deleted.",
+                f"Snapshot {visible(snapshot.id)} has been marked for deletion. There may be nothing consistent to revert to.",
+            )
+        )
+    else:
+        found.append(_snapshot(s, status))
+    age = s.now - point.at
+    if age < -SKEW_TOLERATED:
+        found.append(Check("age", Verdict.WARN, "The recovery point lies in the future.", "Its age is not known."))
+    elif age > s.objective:
+        against = f"{duration(age)} against {duration(s.objective)}."
+        found.append(Check("age", Verdict.WARN, "The recovery point is older than its objective.", against))
+    else:
+        found.append(Check("age", Verdict.PASS, "The recovery point is within its objective."))
+    return found
+
+
+def _snapshot(s: Situation, status: TargetStatus) -> Check:
+    snapshot = status.recovery_point_snapshot
+    if snapshot is None:
+        return Check("recovery_point", Verdict.PASS, "A recovery point exists.")
+    if snapshot.expiration is None:
+        return Check("recovery_point", Verdict.PASS, "A recovery point exists.", f"Snapshot {visible(snapshot.id)}.")
+    left = snapshot.expiration.at - s.now
+    if left < timedelta(hours=1):
+        gone = duration(max(left, timedelta(0)))
+        return Check("recovery_point", Verdict.WARN, f"The recovery point snapshot expires in {gone}.")
+    kept = f"Snapshot {visible(snapshot.id)}, kept until {snapshot.expiration.at:%Y-%m-%d}."
+    return Check("recovery_point", Verdict.PASS, "A recovery point exists.", kept)
+
+
+def _job(s: Situation, status: TargetStatus) -> list[Check]:
+    found = []
+    if status.job_state == "REPLICATION_RUNNING":
+        job = status.replication_job_status
+        stands = f"It stands at {job.percent_complete:.0f} %. " if job and job.percent_complete is not None else ""
+        if s.stalled_since:
+            stands += f"It has copied nothing for {duration(s.now - s.stalled_since)}. "
+        found.append(Check("job", Verdict.WARN, "A job is running.", stands + "It will not finish."))
+    else:
+        found.append(Check("job", Verdict.PASS, "No job is running."))
+    if status.error_from_last_job:
+        error = visible(status.error_from_last_job)
+        found.append(Check("last_job", Verdict.WARN, "The last job failed.", error))
+    else:
+        found.append(Check("last_job", Verdict.PASS, "The last job succeeded."))
+    return found
+
+
+def _source(s: Situation, status: TargetStatus) -> list[Check]:
+    name = visible(status.source_cluster_name)
+    if status.source_root_read_only:
+        return [Check("source", Verdict.PASS, "The source is read-only.", f"{name}:{bare(status.source_root_path)}")]
+    if not s.source.known:
+        return [
+            Check(
+                "source",
+                Verdict.SKIP,
+                f"{name} is not one of the clusters here.",
+                "Whether it answers, and whether clients still write to it, is not known.",
+            )
+        ]
+    if s.source.answers:
+        words = "Clients may write to both sides."
+        return [Check("source", Verdict.WARN, "The source answers.", words)]
+    heard = f"{name} was last heard at {clock(s.source.last_read_at, s.now)}. " if s.source.last_read_at else ""
+    return [
+        Check(
+            "source", Verdict.WARN, "The source does not answer.", heard + "We cannot tell whether clients still write to it."
+        )
+    ]
