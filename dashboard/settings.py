@@ -5,6 +5,7 @@ What production must not be is said by `dashboard.checks`, which runs at every s
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
@@ -205,13 +206,16 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
     }
 )
 
+LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
+if LOG_LEVEL not in logging.getLevelNamesMapping():
+    raise ImproperlyConfigured(f"LOG_LEVEL is {LOG_LEVEL!r}; write DEBUG, INFO, WARNING or ERROR.")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {"clean": {"()": "dashboard.logs.Clean"}},
     "formatters": {"json": {"()": "dashboard.logs.JsonLines"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["clean"]}},
-    "root": {"handlers": ["stderr"], "level": env.text("LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},
