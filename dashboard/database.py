@@ -48,8 +48,7 @@ def database_now() -> datetime:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT clock_timestamp()")
-            value = cursor.fetchone()[0]
-            assert isinstance(value, datetime)
+            value: datetime = cursor.fetchone()[0]
             return value.astimezone(UTC)
         cursor.execute("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')")
         return datetime.fromisoformat(cursor.fetchone()[0]).replace(tzinfo=UTC)

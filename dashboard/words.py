@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 from dashboard.qumulo.records import visible
 
+__all__ = ["bare", "clock", "duration", "to_type", "visible"]
+
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 

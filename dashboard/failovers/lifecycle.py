@@ -137,7 +137,9 @@ class LastRead:
     since: datetime | None = None
 
 
-def concern(state: State, sent_at: datetime | None, read: LastRead | None, now: datetime, timing: Timing) -> Concern | None:
+def concern(
+    state: State, sent_at: datetime | None, read: LastRead | None, now: datetime, timing: Timing
+) -> Concern | None:
     """Why a person must look at a failover that is on the cluster, or None. Moves nothing."""
     if state not in ON_THE_CLUSTER or sent_at is None:
         return None
@@ -147,7 +149,7 @@ def concern(state: State, sent_at: datetime | None, read: LastRead | None, now: 
     if read.trouble:
         return _trouble(read, now, timing, settled=settled)
     match read.state, read.target_read_only:
-        case ("RECONNECTING" | "REESTABLISHING"), _:
+        case (("RECONNECTING" | "REESTABLISHING"), _):
             return Concern.RECONNECTING
         case "ENDED", _:
             return Concern.ENDED
@@ -157,7 +159,7 @@ def concern(state: State, sent_at: datetime | None, read: LastRead | None, now: 
             if state is State.REVERTING:
                 return Concern.BACK_TO_ESTABLISHED
             return Concern.NOT_SEEN if settled else None
-        case ("DISCONNECTING" | "DISCONNECTED"), _:
+        case (("DISCONNECTING" | "DISCONNECTED"), _):
             return None
         case _:
             return Concern.NOT_SEEN if settled else None

@@ -119,14 +119,17 @@ class Failover(models.Model):
         ordering = ("request", "position")
         constraints = [
             models.UniqueConstraint(
-                fields=["relationship"], condition=Q(state__in=OPEN), name="one_open_failover_per_relationship"
+                fields=["relationship"],
+                condition=Q(state__in=OPEN),
+                name="one_open_failover_per_relationship",
             ),
             models.UniqueConstraint(fields=["request", "position"], name="one_failover_per_position"),
             models.CheckConstraint(
                 condition=Q(state__in=[s.value for s in State]), name="a_failover_is_in_a_known_state"
             ),
             models.CheckConstraint(
-                condition=~Q(state__in=["sent", "reverting", "succeeded", "refused", "closed"]) | Q(sent_at__isnull=False),
+                condition=~Q(state__in=["sent", "reverting", "succeeded", "refused", "closed"])
+                | Q(sent_at__isnull=False),
                 name="what_was_sent_says_when",
             ),
         ]

@@ -93,13 +93,17 @@ def _around(s: Situation) -> list[Check]:
 
     if not s.answers or s.status is None:
         last = f"Last read {clock(s.read_at, s.now)}." if s.read_at else "It has never been read."
-        words = f"{s.target} does not answer." if not s.trouble else f"{s.target}: {s.trouble}"
-        say("target", Verdict.BLOCK, words, last)
+        say("target", Verdict.BLOCK, f"{s.target} {s.trouble or 'does not answer'}.", last)
     else:
         age = f"Status read {duration(s.now - s.read_at)} ago." if s.read_at else ""
         say("target", Verdict.PASS, f"{s.target} answers.", age)
     if s.node_state not in ("ACTIVE", ""):
-        say("node", Verdict.WARN, f"The node of {s.target} that answers is {s.node_state}.", "It may not act at once.")
+        say(
+            "node",
+            Verdict.WARN,
+            f"The node of {s.target} that answers is {s.node_state}.",
+            "It may not act at once.",
+        )
     if s.clock_ahead is not None and abs(s.clock_ahead) > SKEW_TOLERATED:
         say(
             "clock",
@@ -114,9 +118,18 @@ def _around(s: Situation) -> list[Check]:
     else:
         say("request", Verdict.PASS, "No other request is open for this relationship.")
     if s.executor == "missing":
-        say("permission", Verdict.BLOCK, f"Failover Desk has no executor token for {s.target}.", "It is watched only.")
+        say(
+            "permission",
+            Verdict.BLOCK,
+            f"Failover Desk has no executor token for {s.target}.",
+            "It is watched only.",
+        )
     elif s.executor == "refused":
-        say("permission", Verdict.BLOCK, f"{s.target} refuses the executor token: no failover to it can start.")
+        say(
+            "permission",
+            Verdict.BLOCK,
+            f"{s.target} refuses the executor token: no failover to it can start.",
+        )
     elif not s.may_request:
         say("permission", Verdict.BLOCK, f"You may not request failovers for {s.target}.")
     else:
@@ -180,7 +193,12 @@ def _relationship(s: Situation, status: TargetStatus) -> list[Check]:
     found = [_state(s, status), *_recovery_point(s, status), *_job(s, status), *_source(s, status)]
     if status.replication_enabled is False:
         found.append(
-            Check("replication", Verdict.WARN, "Automatic replication is off.", "The recovery point may be old on purpose.")
+            Check(
+                "replication",
+                Verdict.WARN,
+                "Automatic replication is off.",
+                "The recovery point may be old on purpose.",
+            )
         )
     elif status.replication_enabled:
         found.append(Check("replication", Verdict.PASS, "Automatic replication is enabled."))
@@ -201,7 +219,8 @@ def _recovery_point(s: Situation, status: TargetStatus) -> list[Check]:
                 "recovery_point",
                 Verdict.BLOCK,
                 "The recovery point snapshot is being deleted.",
-                f"Snapshot {visible(snapshot.id)} has been marked for deletion. There may be nothing consistent to revert to.",
+                f"Snapshot {visible(snapshot.id)} has been marked for deletion. "
+                "There may be nothing consistent to revert to.",
             )
         )
     else:
@@ -268,6 +287,9 @@ def _source(s: Situation, status: TargetStatus) -> list[Check]:
     heard = f"{name} was last heard at {clock(s.source.last_read_at, s.now)}. " if s.source.last_read_at else ""
     return [
         Check(
-            "source", Verdict.WARN, "The source does not answer.", heard + "We cannot tell whether clients still write to it."
+            "source",
+            Verdict.WARN,
+            "The source does not answer.",
+            heard + "We cannot tell whether clients still write to it.",
         )
     ]

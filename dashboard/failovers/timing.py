@@ -11,28 +11,24 @@ from dataclasses import dataclass, fields
 from datetime import timedelta
 
 
-def _s(seconds: float) -> timedelta:
-    return timedelta(seconds=seconds)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    go: timedelta = _s(5)  # from the answer of the re-check to the first byte of the POST
-    user_timeout: timedelta = _s(10)  # TCP_USER_TIMEOUT: the kernel gives up on unacknowledged bytes
-    handling: timedelta = _s(30)  # what the cluster may take to act on a request that it has received
-    settle: timedelta = _s(180)  # after this, nothing that was sent can still arrive
-    post_deadline: timedelta = _s(40)  # how long the sender waits for the answer
-    turn: timedelta = _s(3)  # two drivers on one approved failover: the second waits; spares the cluster, guards nothing
-    watch: timedelta = _s(2)  # between two readings of a failover that is on the cluster
-    watch_unanswered: timedelta = _s(5)  # the same while the cluster does not answer
-    agree: timedelta = _s(2)  # success needs two agreeing readings at least this far apart
-    fresh: timedelta = _s(30)  # a request rests on an observation at most this old
-    proof: timedelta = _s(10)  # closing as not applied rests on a reading at most this old
-    vanished: timedelta = _s(30)  # "not found" for this long before a person is called
-    unanswered: timedelta = _s(30)  # no answer for this long, after the settle window, before a person is called
-    decide: timedelta = _s(1800)  # how long a request waits for approval
-    run: timedelta = _s(900)  # how long an approval stays good for starting
-    stall: timedelta = _s(300)  # a revert without any movement for this long is said to stand still
+    go: timedelta = timedelta(seconds=5)  # from the answer of the re-check to the first byte of the POST
+    user_timeout: timedelta = timedelta(seconds=10)  # TCP_USER_TIMEOUT: the kernel gives up on unacknowledged bytes
+    handling: timedelta = timedelta(seconds=30)  # what the cluster may take to act on a request that it has received
+    settle: timedelta = timedelta(seconds=180)  # after this, nothing that was sent can still arrive
+    post_deadline: timedelta = timedelta(seconds=40)  # how long the sender waits for the answer
+    turn: timedelta = timedelta(seconds=3)  # the second of two drivers waits; spares the cluster, guards nothing
+    watch: timedelta = timedelta(seconds=2)  # between two readings of a failover that is on the cluster
+    watch_unanswered: timedelta = timedelta(seconds=5)  # the same while the cluster does not answer
+    agree: timedelta = timedelta(seconds=2)  # success needs two agreeing readings at least this far apart
+    fresh: timedelta = timedelta(seconds=30)  # a request rests on an observation at most this old
+    proof: timedelta = timedelta(seconds=10)  # closing as not applied rests on a reading at most this old
+    vanished: timedelta = timedelta(seconds=30)  # "not found" for this long before a person is called
+    unanswered: timedelta = timedelta(seconds=30)  # no answer for this long, after settle, before a person is called
+    decide: timedelta = timedelta(seconds=1800)  # how long a request waits for approval
+    run: timedelta = timedelta(seconds=900)  # how long an approval stays good for starting
+    stall: timedelta = timedelta(seconds=300)  # a revert without any movement for this long is said to stand still
     attempts: int = 3  # sends that provably never left the machine, before it is given up
 
     def __post_init__(self) -> None:
@@ -47,3 +43,6 @@ class Timing:
         """All times multiplied by `factor`, the order kept; for tests."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return Timing(**{k: v * factor if isinstance(v, timedelta) else v for k, v in values.items()})
+
+
+STANDARD = Timing()

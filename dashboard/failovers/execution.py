@@ -1,0 +1,418 @@
+"""What drivers do with an approved failover: check again, send once, then only read. At most one make-writable.
+
+The guarantee, and why it holds whatever dies:
+
+- The row is the queue. The bell, each duplicate of it, and the sweep all call `execute`, as often as they like.
+- `approved → sent` is the only edge that leads to a POST. It is a compare-and-set, committed with its entry in the
+  ledger before the first byte, so of many senders one wins, and an intent is never lost.
+- Only the process that made that move can lead back, because it alone knows that no byte left (`NotSent`: refused,
+  unreachable, certificate, or the send window over). It proves that it is that process with a nonce in the row,
+  `sender`; the number of attempts alone would not do, since a COMMIT that failed may be followed by another sender's
+  same number.
+- From then on everybody only reads, for ever. A timeout, a reset, a 5xx or a killed worker never leads to a second
+  POST.
+- The send window (from the answer of the re-check to the first byte) is checked by the socket's own write, and its
+  clock starts before the intent is committed, so a process that was stopped in between cannot send late.
+- `succeeded` is written only after two agreeing readings of a disconnected, writable target.
+
+A kill between the commit and the first byte costs a false alarm that a person clears after the settle window. That is
+the right price: the other way round costs data on the target.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.db import DatabaseError, OperationalError, close_old_connections, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from dashboard.audit import chain
+from dashboard.audit.chain import SYSTEM
+from dashboard.database import database_now
+from dashboard.failovers import preflight, reading
+from dashboard.failovers.clockwork import TIMING
+from dashboard.failovers.crashpoints import reach
+from dashboard.failovers.lifecycle import ON_THE_CLUSTER, Refused, State
+from dashboard.failovers.models import Failover
+from dashboard.failovers.moves import tried
+from dashboard.fleet import access, observe
+from dashboard.qumulo.errors import Answered, Effect, NotFound, NotSent, QumuloError
+from dashboard.qumulo.records import State as Api
+from dashboard.words import visible
+
+log = logging.getLogger(__name__)
+
+
+def execute(failover_pk: int) -> None:
+    """One step of one failover, by whoever comes round: the bell, its duplicates, the sweep."""
+    failover = Failover.objects.select_related("request", "relationship__cluster").get(pk=failover_pk)
+    if failover.state == State.APPROVED:
+        _send(failover)
+    elif failover.state in ON_THE_CLUSTER:
+        _watch(failover)
+
+
+def _take_turn(failover: Failover, pause: timedelta) -> bool:
+    """Politeness between drivers: one at a time reads the cluster. It guards nothing and may fail."""
+    now = database_now()
+    due = Failover.objects.filter(pk=failover.pk, state=failover.state, next_step_at__lte=now)
+    return due.update(next_step_at=now + pause) == 1
+
+
+# ── Sending ──────────────────────────────────────────────────────────────────
+
+
+def _send(failover: Failover) -> None:
+    if not _take_turn(failover, TIMING.turn):
+        return
+    row = failover.relationship
+    try:
+        with access.executor(row.cluster) as door:
+            read = _read(failover, door)
+            if read is None:
+                return
+            reach("send.after_read")
+            mine = _intend(failover, read)
+            if mine is None:
+                return
+            reach("send.after_intent")
+            _post(failover, door, read, mine)
+    except access.NoExecutor as error:
+        observe.record_failure(row, str(error), "unreachable", held_by=failover.number)
+
+
+def _read(failover: Failover, door: access.Door) -> access.Reading | None:
+    """The re-check. None: not now (the sweep comes again), or it was stopped for what was read."""
+    row = failover.relationship
+    try:
+        return door.read(row)
+    except access.WrongIdentity as error:
+        _stop(failover, str(error))
+    except NotFound:
+        _stop(failover, f"{row.cluster.name} no longer knows the relationship.")
+    except QumuloError as error:
+        observe.record_failure(row, error.words, "unreachable", held_by=failover.number)
+    return None
+
+
+def _stop(failover: Failover, why: str, detail: dict[str, Any] | None = None) -> None:
+    with transaction.atomic():
+        tried(
+            failover,
+            "stop",
+            words=f"Stopped {failover.number} before sending: {why}",
+            detail=detail,
+            ended_at=database_now(),
+            outcome_words=f"{why} Nothing was sent.",
+        )
+
+
+def _intend(failover: Failover, read: access.Reading) -> str | None:
+    """The point of no return: `approved → sent` with its entry, committed. Returns the sender's nonce, or None."""
+    situation = reading.fresh_situation(failover, read, now=database_now())
+    checks = preflight.judge(situation)
+    blocking = preflight.blocks(checks)
+    seen = reading.precheck(read, checks)
+    if blocking:
+        _stop(failover, _why(failover, read, blocking[0]), detail={"checks": seen["checks"]})
+        return None
+    mine = secrets.token_hex(16)
+    reach("send.before_intent")
+    try:
+        with transaction.atomic(durable=True):
+            reading.still_good(failover)
+            now = database_now()
+            won = tried(
+                failover,
+                "send",
+                words=f"Sending make-writable to {failover.relationship.cluster.name}",
+                detail={"relationship": failover.item.relationship_id, **seen},
+                where=(Q(run_by__gt=Now()),),
+                sent_at=Now(),
+                attempts=F("attempts") + 1,
+                sender=mine,
+                precheck=seen,
+                answer=None,
+                answered_at=None,
+                next_step_at=now + TIMING.watch,
+            )
+            reach("send.in_intent")
+        return mine if won else None
+    except Refused as error:  # a hold stands, or an approver lost the role: rolled back, nothing sent
+        observe.record_failure(failover.relationship, error.words, "held", held_by=failover.number)
+        return None
+    except DatabaseError:
+        # A COMMIT that raises sends nothing. It may have arrived all the same, so the way back is tried once, with the
+        # nonce that only this sender has.
+        log.exception("The intent of %s could not be committed; nothing is sent", failover.number)
+        _insist(lambda: _not_sent(failover, mine, "The intent could not be committed."))
+        return None
+
+
+def _why(failover: Failover, read: access.Reading, check: preflight.Check) -> str:
+    if read.status.state == Api.DISCONNECTING:
+        return f"Somebody else has already started it on {failover.relationship.cluster.name}."
+    return check.words
+
+
+def _post(failover: Failover, door: access.Door, read: access.Reading, mine: str) -> None:
+    row = failover.relationship
+    started = time.monotonic()
+
+    def took() -> int:
+        return int((time.monotonic() - started) * 1000)
+
+    try:
+        accepted = door.make_writable(row, send_by=read.boottime + TIMING.go.total_seconds())
+    except NotSent as error:
+        words = error.words
+        _insist(lambda: _not_sent(failover, mine, words))
+    except Answered as error:
+        reach("send.after_answer")
+        answer = _answer("refused", error, took()) | {"class": visible(error.error_class)}
+        answer["description"] = visible(error.description)
+        if error.effect is Effect.REFUSED and _still_established(failover, door):
+            _insist(lambda: _refused(failover, mine, answer))
+        else:
+            _insist(lambda: _doubt(failover, mine, answer | {"kind": "doubt"}))
+    except QumuloError as error:
+        answer = _answer("doubt", error, took())
+        _insist(lambda: _doubt(failover, mine, answer))
+    except Exception as error:  # whatever it was, it came after the intent: the row stays `sent`, and everybody reads
+        log.exception("Sending %s ended in an error", failover.number)
+        answer = {"kind": "doubt", "words": f"The sender failed: {type(error).__name__}.", "ms": took()}
+        _insist(lambda: _doubt(failover, mine, answer))
+        raise
+    else:
+        reach("send.after_answer")
+        answer = {
+            "kind": "accepted",
+            "http_status": accepted.http_status,
+            "ms": took(),
+            "state": accepted.status.state,
+        }
+        if accepted.status.state in (Api.DISCONNECTING, Api.DISCONNECTED):
+            _insist(lambda: _accepted(failover, mine, answer))
+        else:
+            answer |= {
+                "kind": "doubt",
+                "words": f"It answered 200 with state {visible(accepted.status.state)}.",
+            }
+            _insist(lambda: _doubt(failover, mine, answer))
+    reach("send.after_record")
+
+
+def _answer(kind: str, error: QumuloError, ms: int) -> dict[str, Any]:
+    return {"kind": kind, "http_status": error.http_status, "words": error.words, "ms": ms}
+
+
+def _insist(write: Callable[[], None], patience: float = 30) -> None:
+    """Write down what is known of the POST, for half a minute if the database is away; after that the readings
+    decide."""
+    give_up = time.monotonic() + patience
+    while True:
+        try:
+            return write()
+        except OperationalError:
+            if time.monotonic() > give_up:
+                raise
+            log.warning("The database does not take what is known of the sending; trying again")
+            close_old_connections()
+            time.sleep(1)
+
+
+def _not_sent(failover: Failover, mine: str, words: str) -> None:
+    """Back to `approved`, or stopped after the last attempt: only by the sender that knows that nothing left."""
+    with transaction.atomic():
+        now = database_now()
+        attempts = Failover.objects.values_list("attempts", flat=True).get(pk=failover.pk)
+        target = failover.relationship.cluster.name
+        if attempts < TIMING.attempts:
+            tried(
+                failover,
+                "take_back",
+                words=f"Make-writable did not leave: {words}",
+                where=(Q(sender=mine),),
+                sent_at=None,
+                sender="",
+                next_step_at=now + TIMING.watch * 2**attempts,
+            )
+            return
+        tried(
+            failover,
+            "give_up",
+            words=f"Stopped {failover.number}: make-writable never left. {words}",
+            where=(Q(sender=mine),),
+            ended_at=now,
+            outcome_words=f"{target} could not be reached in {attempts} attempts. {words} Nothing was sent.",
+        )
+
+
+def _still_established(failover: Failover, door: access.Door) -> bool:
+    """The reading that confirms a refusal: without it a 4xx is doubt like any other."""
+    row = failover.relationship
+    try:
+        read = door.read(row)
+    except (QumuloError, access.WrongIdentity):
+        return False
+    observe.record(row, read, held_by=failover.number)
+    untouched = read.status.state == Api.ESTABLISHED and read.status.target_root_read_only
+    return untouched and failover.item.same_identity(read.status)
+
+
+def _refused(failover: Failover, mine: str, answer: dict[str, Any]) -> None:
+    target = failover.relationship.cluster.name
+    said = f"{answer['http_status']} {answer['class']}: “{answer['description']}”"
+    with transaction.atomic():
+        now = database_now()
+        tried(
+            failover,
+            "refuse",
+            words=f"{target} refused make-writable: {said}",
+            detail=answer,
+            where=(Q(sender=mine),),
+            answer=answer | {"read_again": now.isoformat()},
+            answered_at=now,
+            ended_at=now,
+            outcome_words=f"{target} refused make-writable. It answered {said}",
+        )
+
+
+def _doubt(failover: Failover, mine: str, answer: dict[str, Any]) -> None:
+    """Nothing moves: it stays `sent`. The page says "Outcome unknown", and everybody goes on reading."""
+    with transaction.atomic():
+        noted = Failover.objects.filter(pk=failover.pk, sender=mine, answer__isnull=True).update(
+            answer=answer, answered_at=Now(), version=F("version") + 1
+        )
+        if noted:
+            words = f"No clear answer to make-writable: {answer['words']}"
+            chain.append("failover.doubt", actor=SYSTEM, object=failover.number, words=words, detail=answer)
+
+
+def _accepted(failover: Failover, mine: str, answer: dict[str, Any]) -> None:
+    with transaction.atomic():
+        now = database_now()
+        target = failover.relationship.cluster.name
+        words = f"{target} accepted make-writable"
+        Failover.objects.filter(pk=failover.pk, sender=mine).update(
+            answer=answer, answered_at=now, version=F("version") + 1
+        )
+        moved = tried(
+            failover,
+            "revert",
+            words=words,
+            detail=answer,
+            where=(Q(sender=mine),),
+            reverting_at=now,
+            next_step_at=now,
+        )
+        if not moved:  # a reading was quicker than the answer; the answer is still evidence
+            chain.append("failover.answered", actor=SYSTEM, object=failover.number, words=words, detail=answer)
+
+
+# ── Watching ─────────────────────────────────────────────────────────────────
+
+
+def _watch(failover: Failover) -> None:
+    """One reading, by anybody, for ever; never a POST."""
+    if not _take_turn(failover, TIMING.watch):
+        return None
+    row = failover.relationship
+    before = reading.last_read(failover)
+    try:
+        with access.reader(row.cluster) as door:
+            read = door.read(row)
+    except access.WrongIdentity as error:
+        return _unanswered(failover, str(error), "identity")
+    except NotFound as error:
+        return _unanswered(failover, error.words, "vanished")
+    except QumuloError as error:
+        return _unanswered(failover, error.words, "unreachable")
+    reach("watch.after_read")
+    if not failover.item.same_identity(read.status):
+        words = "The relationship is no longer the one that was approved."
+        return _unanswered(failover, words, "identity")
+    observe.record(row, read, held_by=failover.number)
+    _judge(failover, read, before.state if before else "")
+    return None
+
+
+def _unanswered(failover: Failover, words: str, kind: str) -> None:
+    observe.record_failure(failover.relationship, words, kind, held_by=failover.number)
+    Failover.objects.filter(pk=failover.pk, state=failover.state).update(
+        next_step_at=database_now() + TIMING.watch_unanswered, first_writable_at=None
+    )
+
+
+def _judge(failover: Failover, read: access.Reading, before: str) -> None:
+    state, read_only = read.status.state, read.status.target_root_read_only
+    if state == Api.DISCONNECTED and not read_only:
+        return _writable(failover, read)
+    if failover.first_writable_at is not None:  # the two readings must follow one another
+        Failover.objects.filter(pk=failover.pk, state__in=ON_THE_CLUSTER).update(
+            first_writable_at=None, version=F("version") + 1
+        )
+    if state in (Api.DISCONNECTING, Api.DISCONNECTED):
+        if failover.state == State.SENT:
+            with transaction.atomic():
+                words = f"{failover.relationship.cluster.name} reports {state}: the revert runs"
+                tried(failover, "revert", words=words, detail=_evidence(read), reverting_at=database_now())
+        return None
+    ours_is_over = failover.state == State.REVERTING or state != Api.ESTABLISHED
+    if ours_is_over and state != before:
+        with transaction.atomic():
+            words = f"{failover.relationship.cluster.name} reports {visible(state)} during the failover"
+            chain.append("failover.outside", actor=SYSTEM, object=failover.number, words=words, detail=_evidence(read))
+    return None
+
+
+def _writable(failover: Failover, read: access.Reading) -> None:
+    """First reading: note it. A later one that agrees: that, and nothing else, is success."""
+    target = failover.relationship.cluster.name
+    if failover.first_writable_at is None:
+        with transaction.atomic():
+            noted = Failover.objects.filter(
+                pk=failover.pk, state__in=ON_THE_CLUSTER, first_writable_at__isnull=True
+            ).update(first_writable_at=read.at, version=F("version") + 1)
+            if noted:
+                words = f"{target} reports the relationship as disconnected"
+                chain.append(
+                    "failover.disconnected",
+                    actor=SYSTEM,
+                    object=failover.number,
+                    words=words,
+                    detail=_evidence(read),
+                )
+        return
+    if read.at < failover.first_writable_at + TIMING.agree:
+        return
+    reach("watch.before_success")
+    confirmed = bool(failover.answer and failover.answer.get("kind") == "accepted")
+    with transaction.atomic():
+        tried(
+            failover,
+            "succeed",
+            words=f"Verified: {target} reports the target as writable",
+            detail=_evidence(read),
+            ended_at=read.at,
+            outcome="confirmed" if confirmed else "inferred",
+            outcome_words=f"{target} reports the relationship as disconnected and the target as not read-only.",
+        )
+
+
+def _evidence(read: access.Reading) -> dict[str, Any]:
+    snapshot = read.status.recovery_point_snapshot
+    return {
+        "state": visible(read.status.state),
+        "target_root_read_only": read.status.target_root_read_only,
+        "recovery_point": read.status.recovery_point.raw if read.status.recovery_point else "",
+        "snapshot": visible(snapshot.name) if snapshot and snapshot.name else "",
+        "read_at": read.at.isoformat(),
+        "node": read.node_id,
+    }

@@ -1,0 +1,145 @@
+"""What the database refuses by itself, whatever code runs. The same list serves the migration, the start-up check and
+the tests. Constraints that need no trigger (one open failover per relationship, nobody approves their own, one person
+one vote) stand in `models`.
+
+- What was asked is frozen when it is asked.
+- A decision is for ever, carries the digest of what was asked, and names the true requester.
+- `approved` needs enough decisions of others on that digest.
+- `sent` is reached from `approved` only, and left only by what `lifecycle` allows; an ending is final.
+"""
+
+from __future__ import annotations
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from dashboard.audit import triggers
+from dashboard.audit.triggers import Guard, append_only
+from dashboard.failovers.lifecycle import TERMINAL
+
+_TERMINAL = ", ".join(f"'{state.value}'" for state in TERMINAL)
+
+# Counted over distinct persons, on the digest of the request, without the requester: the same sentence that people
+# read.
+_TOO_FEW = """
+    NEW.state = 'approved' AND OLD.state = 'requested' AND (
+        SELECT count(DISTINCT d.person_id) FROM failovers_decision d JOIN failovers_request r ON r.id = d.request_id
+        WHERE r.id = NEW.request_id AND d.verdict = 'approve' AND d.digest = r.digest AND d.person_id <> r.requester_id
+    ) < (SELECT required FROM failovers_request WHERE id = NEW.request_id)
+"""
+_REJECTED = """
+    NEW.state = 'approved' AND OLD.state = 'requested'
+    AND EXISTS (SELECT 1 FROM failovers_decision d WHERE d.request_id = NEW.request_id AND d.verdict = 'reject')
+"""
+_NOT_THE_REQUEST = """
+    NOT EXISTS (
+        SELECT 1 FROM failovers_request r
+        WHERE r.id = NEW.request_id AND r.requester_id = NEW.requester_id AND r.digest = NEW.digest
+    )
+"""
+_TAKEN = "EXISTS (SELECT 1 FROM {table} t WHERE t.id = NEW.id{more})"
+_SENT_FROM_ELSEWHERE = "NEW.state = 'sent' AND OLD.state NOT IN ('sent', 'approved')"
+_NOT_ANEW = "NEW.state <> 'requested'"
+_REVIVED = f"OLD.state IN ({_TERMINAL}) AND NEW.state <> OLD.state"
+_MOVED_ELSEWHERE = (
+    "NEW.request_id <> OLD.request_id OR NEW.relationship_id <> OLD.relationship_id OR NEW.position <> OLD.position"
+)
+
+
+def _both(condition: str, **guard: str) -> Guard:
+    return Guard(sqlite=condition, postgresql=condition, **guard)  # type: ignore[arg-type]
+
+
+GUARDS: list[Guard] = [
+    *append_only("failovers_request", "A request is frozen when it is made."),
+    *append_only("failovers_decision", "A decision is for ever."),
+    # SQLite's INSERT OR REPLACE removes the old row without any DELETE trigger: a taken key is refused first.
+    Guard(
+        name="failovers_request_is_not_replaced",
+        table="failovers_request",
+        event="INSERT",
+        words="A request is frozen when it is made.",
+        sqlite=_TAKEN.format(table="failovers_request", more=" OR t.nonce = NEW.nonce"),
+        postgresql="false",
+    ),
+    Guard(
+        name="failovers_decision_is_not_replaced",
+        table="failovers_decision",
+        event="INSERT",
+        words="A decision is for ever.",
+        sqlite=_TAKEN.format(
+            table="failovers_decision",
+            more=" OR (t.request_id = NEW.request_id AND t.person_id = NEW.person_id)",
+        ),
+        postgresql="false",
+    ),
+    _both(
+        _NOT_THE_REQUEST,
+        name="failovers_decision_is_on_the_request",
+        table="failovers_decision",
+        event="INSERT",
+        words="A decision must name the requester and the digest of its request.",
+    ),
+    _both(
+        _NOT_ANEW,
+        name="failovers_failover_begins_as_requested",
+        table="failovers_failover",
+        event="INSERT",
+        words="A failover begins as requested.",
+    ),
+    Guard(
+        name="failovers_failover_is_not_replaced",
+        table="failovers_failover",
+        event="INSERT",
+        words="A failover is not replaced.",
+        sqlite=_TAKEN.format(
+            table="failovers_failover",
+            more=" OR (t.request_id = NEW.request_id AND t.position = NEW.position)",
+        ),
+        postgresql="false",
+    ),
+    Guard(
+        name="failovers_failover_never_vanishes",
+        table="failovers_failover",
+        event="DELETE",
+        words="A failover is never deleted.",
+    ),
+    Guard(
+        name="failovers_failover_is_never_emptied",
+        table="failovers_failover",
+        event="TRUNCATE",
+        words="A failover is never deleted.",
+    ),
+    _both(
+        f"({_TOO_FEW}) OR ({_REJECTED})",
+        name="failovers_approved_by_enough_others",
+        table="failovers_failover",
+        event="UPDATE",
+        words="A failover is approved only by enough other people on what was asked.",
+    ),
+    _both(
+        _SENT_FROM_ELSEWHERE,
+        name="failovers_sent_only_from_approved",
+        table="failovers_failover",
+        event="UPDATE",
+        words="Only an approved failover is sent.",
+    ),
+    _both(
+        f"{_REVIVED} OR {_MOVED_ELSEWHERE}",
+        name="failovers_an_ending_is_final",
+        table="failovers_failover",
+        event="UPDATE",
+        words="An ending is final, and a failover stays with its relationship.",
+    ),
+]
+
+
+def install(connection: BaseDatabaseWrapper) -> None:
+    triggers.install(connection, GUARDS)
+
+
+def drop(connection: BaseDatabaseWrapper) -> None:
+    triggers.drop(connection, GUARDS)
+
+
+def missing(connection: BaseDatabaseWrapper) -> list[str]:
+    return triggers.missing(connection, GUARDS)

@@ -1,0 +1,56 @@
+"""Holds: while one stands, nothing is sent to its scope. Setting one is quick; lifting one first ends every request
+that waited behind it, because people decided on another night's facts."""
+
+from __future__ import annotations
+
+from django.db import transaction
+
+from dashboard.audit import chain
+from dashboard.audit.chain import Actor
+from dashboard.database import database_now
+from dashboard.failovers.lifecycle import Refused, State
+from dashboard.failovers.models import Failover, Hold
+from dashboard.failovers.moves import tried
+
+
+def hold(*, actor: Actor, scope: str, reason: str) -> Hold:
+    """Stop all sending to `scope` (a cluster's name; "" is every cluster) from the next intent on."""
+    if len(reason.strip()) < 10:
+        raise Refused("Say in a few words why, at least 10 characters.", field="reason")
+    with transaction.atomic():
+        made = Hold.objects.create(scope=scope, reason=reason.strip(), by=actor.label, at=database_now())
+        chain.append("hold.set", actor=actor, object=f"hold:{scope or 'all'}", words=reason.strip())
+    return made
+
+
+def lift(*, actor: Actor, scope: str) -> int:
+    """Lift the holds of `scope`. What was requested or approved under them expires first."""
+    with transaction.atomic():
+        standing = Hold.objects.select_for_update().filter(scope=scope, lifted_at=None)
+        if not standing:
+            raise Refused("No such hold stands.")
+        waiting = Failover.objects.filter(state__in=(State.REQUESTED, State.APPROVED)).select_related("request")
+        if scope:
+            waiting = waiting.filter(relationship__cluster__name=scope)
+        now = database_now()
+        rows = list(waiting.order_by("pk"))
+        ended = sum(
+            tried(
+                failover,
+                "expire",
+                words=f"{failover.number} expired: it waited behind a hold",
+                ended_at=now,
+                outcome="held",
+                outcome_words="Expired: it waited behind a hold. Nothing was sent.",
+            )
+            for failover in rows
+        )
+        standing.update(lifted_at=now, lifted_by=actor.label)
+        chain.append(
+            "hold.lifted",
+            actor=actor,
+            object=f"hold:{scope or 'all'}",
+            words="Hold lifted",
+            detail={"expired": ended},
+        )
+    return ended

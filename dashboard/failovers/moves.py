@@ -1,0 +1,69 @@
+"""The only writer of `Failover.state`: a compare-and-set along `lifecycle.MOVES`, with its entry in the ledger, in the
+caller's transaction.
+
+`filter(pk, state in sources, …).update(…) == 1` decides; whoever comes second has changed nothing. Conditions in
+`where` stay on the row itself: a condition on a joined table would become a sub-query, which PostgreSQL does not
+evaluate again after it has waited for the row.
+
+Locks are taken in one order everywhere, so that nothing deadlocks: requests, failovers, relationships, the head of the
+ledger. Verbs on a request with several failovers therefore lock them all before the first move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db.models import DateTimeField, F, Q, Value
+from django.db.models.functions import Now
+from django.db.models.lookups import GreaterThan, LessThanOrEqual
+
+from dashboard.audit import chain
+from dashboard.audit.chain import SYSTEM, Actor
+from dashboard.failovers.lifecycle import MOVES, TERMINAL, WORDS, Stale, State
+from dashboard.failovers.models import Failover
+from dashboard.fleet import hold
+
+
+def not_yet(moment: datetime) -> GreaterThan:
+    """A condition for `where`: the database's clock has not reached `moment`."""
+    return GreaterThan(Value(moment, output_field=DateTimeField()), Now())
+
+
+def reached(moment: datetime) -> LessThanOrEqual:
+    return LessThanOrEqual(Value(moment, output_field=DateTimeField()), Now())
+
+
+def move(
+    failover: Failover,
+    name: str,
+    *,
+    actor: Actor = SYSTEM,
+    words: str,
+    detail: Mapping[str, Any] | None = None,
+    where: tuple[Q | GreaterThan | LessThanOrEqual, ...] = (),
+    held_note: str = "",
+    **columns: Any,
+) -> None:
+    """Make one move, or raise `Stale` having changed nothing. `columns` are written in the same UPDATE."""
+    step = MOVES[name]
+    guarded = Failover.objects.filter(*where, pk=failover.pk, state__in=step.sources)
+    if guarded.update(state=step.target, version=F("version") + 1, **columns) != 1:
+        now = Failover.objects.only("state").get(pk=failover.pk).state
+        raise Stale(f"It is {WORDS[State(now)].lower()} by now.")
+    if step.target in TERMINAL:
+        failed_over_at = columns.get("ended_at") if step.target is State.SUCCEEDED else None
+        hold.release_row(failover.relationship_id, failed_over_at=failed_over_at)
+    elif step.target is State.APPROVED:
+        hold.hold_row(failover.relationship_id, by=failover.number, phase="running", note=held_note)
+    chain.append(step.tag, actor=actor, object=failover.number, words=words, detail=detail)
+
+
+def tried(failover: Failover, name: str, **kwargs: Any) -> bool:
+    """The same, for drivers that expect to come second now and then: False instead of `Stale`."""
+    try:
+        move(failover, name, **kwargs)
+    except Stale:
+        return False
+    return True

@@ -1,0 +1,89 @@
+"""The log of a request, newest first: its entries in the ledger, and between them what the readings showed (a change of
+state, each quarter of the revert, silence and its end). Nothing is told that is not recorded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from dashboard.audit.models import Entry
+from dashboard.failovers.models import Failover, Request
+from dashboard.fleet.models import Observation
+from dashboard.words import visible
+
+QUARTERS = (25, 50, 75)
+# The silhouette that a line gets; the others get a dot.
+KINDS = {
+    "failover.doubt": "unknown",
+    "failover.refused": "critical",
+    "failover.stopped": "warning",
+    "failover.outside": "warning",
+    "failover.succeeded": "good",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    at: datetime
+    words: str
+    detail: str = ""
+    kind: str = ""
+
+
+def log(asked: Request) -> list[Line]:
+    failovers = list(asked.failovers.select_related("relationship__cluster"))
+    names = {asked.number, *(failover.number for failover in failovers)}
+    lines = [_entry(entry) for entry in Entry.objects.filter(object__in=names).order_by("-seq")[:500]]
+    for failover in failovers:
+        lines += _readings(failover)
+    return sorted(lines, key=lambda line: line.at, reverse=True)
+
+
+def _entry(entry: Entry) -> Line:
+    record = json.loads(entry.payload)
+    words, who = record["words"], record["actor"]
+    if who["kind"] != "system":
+        words = f"{who['label']}: {words}"
+    return Line(entry.at, words, _detail(record), KINDS.get(entry.tag, ""))
+
+
+def _detail(record: dict[str, object]) -> str:
+    detail = record["detail"]
+    if not isinstance(detail, dict):
+        return ""
+    if record["tag"] == "failover.sent":
+        checks = detail.get("checks") or []
+        warnings = sum(check["verdict"] == "warn" for check in checks)
+        passed = sum(check["verdict"] == "pass" for check in checks)
+        return f"Checked again: {warnings} warnings, {passed} passed"
+    if "ms" in detail and detail.get("http_status"):
+        return f"Answer {detail['http_status']} after {int(detail['ms']) / 1000:.1f} s"
+    comment = detail.get("comment")
+    return f"“{comment}”" if comment else ""
+
+
+def _readings(failover: Failover) -> list[Line]:
+    """Only what differs from the reading before it."""
+    target = failover.relationship.cluster.name
+    seen = Observation.objects.filter(relationship=failover.relationship_id, held_by=failover.number)
+    lines: list[Line] = []
+    state, silent, quarter, failures = "", False, 0, 0
+    for row in seen.order_by("at", "pk").only("at", "state", "percent", "words").iterator():
+        if not row.state:
+            failures += 1
+            if not silent:
+                lines.append(Line(row.at, f"{target} gave no usable answer", row.words.partition(": ")[2], "unknown"))
+            silent = True
+            continue
+        if silent:
+            lines.append(Line(row.at, f"{target} answers again", f"After {failures} failed readings"))
+            silent, failures = False, 0
+        if row.state != state:
+            lines.append(Line(row.at, f"State is {visible(row.state)}"))
+            state = row.state
+        reached = max((q for q in QUARTERS if row.percent is not None and row.percent >= q), default=0)
+        if row.state == "DISCONNECTING" and reached > quarter:
+            quarter = reached
+            lines.append(Line(row.at, f"{quarter} % reverted"))
+    return lines
