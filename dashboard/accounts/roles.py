@@ -1,0 +1,24 @@
+"""What an account may do. Roles add up, and none contains another: an admin can neither ask for a failover
+nor approve one.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+
+class Role(StrEnum):
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> Self:
+        role = str.__new__(cls, value)
+        role._value_ = value
+        role.meaning = meaning
+        return role
+
+    VIEWER = "viewer", "sees relationships, failovers and the wall"
+    OPERATOR = "operator", "may ask for a failover"
+    APPROVER = "approver", "may approve, reject or close what somebody else asked for"
+    AUDITOR = "auditor", "reads the audit trail"
+    ADMIN = "admin", "sees clusters and people; may cancel what has not been sent"

@@ -1,0 +1,149 @@
+"""Sign-ins in the ledger, and the limit on guessing. Lives in the database, so that Redis being down opens no
+door.
+
+- Ten failures for one account from one address within five minutes: that pair is refused until the five
+  minutes are over. Other addresses are not, so nobody can lock an approver out from elsewhere.
+- The ledger gets at most one entry of failures per account and address a minute, with their count. Otherwise
+  anybody who can reach the page could grow the ledger at will and hold its lock.
+- A name that no account has is not recorded: it is often a password, typed into the wrong field. All such
+  names of one address share one ledger entry a minute. They are limited just like real ones, so that the
+  limit does not tell which names exist.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils.crypto import salted_hmac
+
+from dashboard.accounts.models import SignInFailures, User
+from dashboard.accounts.people import actor_of
+from dashboard.audit import chain
+from dashboard.audit.chain import Actor
+from dashboard.audit.tags import Tag
+from dashboard.database import database_now
+from dashboard.words import duration
+
+LIMIT = 10
+WINDOW = timedelta(minutes=5)
+TELL_EVERY = timedelta(minutes=1)
+
+
+def refusal(account: str, ip: str) -> str | None:
+    """Ask before the password is looked at: the words of the refusal, or None. Reads only."""
+    now = database_now()
+    row = SignInFailures.objects.filter(account=_counted_as(account), address=_address(ip)).first()
+    if row is None or row.count < LIMIT or row.window_from + WINDOW <= now:
+        return None
+    left = duration(row.window_from + WINDOW - now)
+    return f"Too many failed sign-ins for this account from your address. Try again in {left}."
+
+
+def record_failure(account: str, ip: str) -> None:
+    """Count a failed sign-in, and record it unless this account and address had an entry in the last minute."""
+    address = _address(ip)
+    counted, told = _counted_as(account), _told_as(account)
+    _forget_spent_rows()
+    with transaction.atomic():
+        now = database_now()
+        row = _row(counted, address, now)
+        if row.window_from + WINDOW <= now:
+            row.window_from, row.count = now, 0
+        row.count += 1
+        row.save()
+        if told != counted:
+            row = _row(told, address, now)
+        row.untold += 1
+        row.save()
+        _tell(row, now)
+
+
+def record_success(user: User, ip: str) -> None:
+    """Record the sign-in, with the failures before it that no entry counts yet, and start counting anew."""
+    with transaction.atomic():
+        rows = SignInFailures.objects.filter(account=user.username, address=_address(ip))
+        failed = sum(row.untold for row in rows.select_for_update())
+        rows.delete()
+        chain.append(
+            Tag.SIGNIN_SUCCEEDED,
+            actor=actor_of(user, ip),
+            object=f"person:{user.username}",
+            words=f"Signed in, after {_times(failed)} more." if failed else "Signed in.",
+            detail={"failed_before": failed},
+        )
+
+
+def record_sign_out(user: User, ip: str) -> None:
+    with transaction.atomic():
+        chain.append(Tag.SIGNOUT, actor=actor_of(user, ip), object=f"person:{user.username}", words="Signed out.")
+
+
+def tell_what_is_left() -> int:
+    """Record the counts whose minute is over although nobody tried again; the sweep calls it. Returns how many."""
+    told = 0
+    overdue = SignInFailures.objects.filter(untold__gt=0, told_at__lte=database_now() - TELL_EVERY)
+    for pk in list(overdue.values_list("pk", flat=True)[:100]):
+        with transaction.atomic():
+            row = SignInFailures.objects.select_for_update().filter(pk=pk).first()
+            if row is not None:
+                told += _tell(row, database_now())
+    return told
+
+
+def _tell(row: SignInFailures, now: datetime) -> bool:
+    if not row.untold or (row.told_at is not None and row.told_at + TELL_EVERY > now):
+        return False
+    count, row.untold, row.told_at = row.untold, 0, now
+    row.save()
+    name = row.account or "unknown names"
+    chain.append(
+        Tag.SIGNIN_FAILED,
+        # Whoever it was did not prove to be the account's person, so the person is the object, not the actor.
+        actor=Actor("user", "Not signed in", ip=row.address),
+        object=f"person:{row.account}" if row.account else "",
+        words=f"{_times(count)} for {name} from {row.address or 'an unknown address'}.",
+        detail={"count": count},
+    )
+    return True
+
+
+def _times(count: int) -> str:
+    return "1 failed sign-in" if count == 1 else f"{count} failed sign-ins"
+
+
+def _forget_spent_rows() -> None:
+    """Guessed names must not fill the table for longer than a window. In a transaction of its own: it locks rows in no
+    particular order."""
+    now = database_now()
+    told = Q(told_at__isnull=True) | Q(told_at__lt=now - TELL_EVERY)
+    SignInFailures.objects.filter(told, window_from__lt=now - WINDOW, untold=0).delete()
+
+
+def _row(account: str, address: str, now: datetime) -> SignInFailures:
+    """The row of this pair, locked, made when it is not there."""
+    rows = SignInFailures.objects.select_for_update()
+    return rows.get_or_create(account=account, address=address, defaults={"window_from": now})[0]
+
+
+def _told_as(account: str) -> str:
+    """The account's own spelling, or "" for a name that no account has."""
+    name = chain.clean(account)[:150]
+    return User.objects.filter(username__iexact=name).values_list("username", flat=True).first() or ""
+
+
+def _counted_as(account: str) -> str:
+    return _told_as(account) or "?" + salted_hmac("dashboard.signin", chain.clean(account).lower()).hexdigest()
+
+
+def _address(ip: str) -> str:
+    """One machine: an IPv6 host owns a whole /64, so it is counted by that."""
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        return ""
+    if address.version == 6:
+        return str(ipaddress.ip_network((int(address), 64), strict=False))
+    return str(address)

@@ -1,0 +1,42 @@
+"""What the database itself refuses to do to the ledger; used by the migration, the start-up check and the
+tests.
+"""
+
+from __future__ import annotations
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from dashboard.audit import triggers
+from dashboard.audit.triggers import Guard
+
+GUARDS = [
+    *triggers.append_only("audit_entry", "The audit trail is append-only."),
+    Guard(
+        name="audit_entry_follows_the_last",
+        table="audit_entry",
+        event="INSERT",
+        words="An entry of the audit trail must follow the last one.",
+        sqlite=(
+            "NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM audit_entry)"
+            " OR NEW.prev_hash IS NOT"
+            " coalesce((SELECT hash FROM audit_entry ORDER BY seq DESC LIMIT 1), zeroblob(32))"
+        ),
+        postgresql=(
+            "NEW.seq IS DISTINCT FROM (SELECT coalesce(max(seq), 0) + 1 FROM audit_entry)"
+            " OR NEW.prev_hash IS DISTINCT FROM"
+            " coalesce((SELECT hash FROM audit_entry ORDER BY seq DESC LIMIT 1), decode(repeat('00', 32), 'hex'))"
+        ),
+    ),
+]
+
+
+def install(connection: BaseDatabaseWrapper) -> None:
+    triggers.install(connection, GUARDS)
+
+
+def drop(connection: BaseDatabaseWrapper) -> None:
+    triggers.drop(connection, GUARDS)
+
+
+def missing(connection: BaseDatabaseWrapper) -> list[str]:
+    return triggers.missing(connection, GUARDS)

@@ -1,0 +1,67 @@
+"""What an entry of the ledger can be about: a dotted tag that never changes, and the words a page shows for it.
+
+A tag that is no longer written stays here as a comment, because old entries still carry it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+
+class Tag(StrEnum):
+    words: str
+
+    def __new__(cls, value: str, words: str) -> Self:
+        tag = str.__new__(cls, value)
+        tag._value_ = value
+        tag.words = words
+        return tag
+
+    PERSON_ADDED = "person.added", "Person added"
+    PERSON_CHANGED = "person.changed", "Person changed"
+    PERSON_REMOVED = "person.removed", "Person removed"
+
+    SIGNIN_SUCCEEDED = "signin.succeeded", "Signed in"
+    SIGNIN_FAILED = "signin.failed", "Sign-in failed"
+    SIGNOUT = "signout", "Signed out"
+
+    CLUSTER_ADDED = "cluster.added", "Cluster added"
+    CLUSTER_CHANGED = "cluster.changed", "Cluster changed"
+    CLUSTER_REMOVED = "cluster.removed", "Cluster removed"
+    CLUSTER_TESTED = "cluster.tested", "Cluster tested"
+    OBJECTIVE_SET = "objective.set", "Objective set"
+
+    REQUEST_MADE = "request.made", "Failover requested"
+    REQUEST_REFUSED = "request.refused", "Request refused"
+    REQUEST_APPROVED = "request.approved", "Approved"
+    REQUEST_REJECTED = "request.rejected", "Rejected"
+    REQUEST_CANCELLED = "request.cancelled", "Cancelled"
+    REQUEST_EXPIRED = "request.expired", "Expired"
+    DECISION_MADE = "decision.made", "Decision made, more are needed"
+    DECISION_REFUSED = "decision.refused", "Decision refused"
+    CANCEL_REFUSED = "cancel.refused", "Cancelling refused"
+    CLOSE_REFUSED = "close.refused", "Closing refused"
+
+    FAILOVER_SENT = "failover.sent", "Make-writable is being sent"
+    FAILOVER_NOTSENT = "failover.notsent", "Make-writable was not sent"
+    FAILOVER_ANSWERED = "failover.answered", "The cluster answered"
+    FAILOVER_DOUBT = "failover.doubt", "Outcome unknown"
+    FAILOVER_REVERTING = "failover.reverting", "Reverting to the recovery point"
+    FAILOVER_DISCONNECTED = "failover.disconnected", "Disconnected"
+    FAILOVER_SUCCEEDED = "failover.succeeded", "The target is writable"
+    FAILOVER_REFUSED = "failover.refused", "Refused by the cluster"
+    FAILOVER_STOPPED = "failover.stopped", "Stopped before sending"
+    FAILOVER_CLOSED = "failover.closed", "Closed by a person"
+    FAILOVER_OUTSIDE = "failover.outside", "Changed by somebody else during a failover"
+
+    HOLD_SET = "hold.set", "Held: nothing is sent"
+    HOLD_LIFTED = "hold.lifted", "Hold lifted"
+
+
+_WORDS = {str(tag): tag.words for tag in Tag}
+
+
+def words_of(tag: str) -> str:
+    """The words of a tag; one that this version does not know is shown as it is."""
+    return _WORDS.get(tag, tag)
