@@ -35,7 +35,9 @@ def test_a_time_has_its_date_only_on_another_day():
     assert words.clock(None, now) == "at an unknown time"
 
 
-@pytest.mark.parametrize(("path", "shown"), [("/dr/a/", "/dr/a"), ("/dr/a", "/dr/a"), ("/", "/"), ("/a/\u202e/", "/a/\\u202e")])
+@pytest.mark.parametrize(
+    ("path", "shown"), [("/dr/a/", "/dr/a"), ("/dr/a", "/dr/a"), ("/", "/"), ("/a/\u202e/", "/a/\\u202e")]
+)
 def test_a_path_is_shown_without_its_trailing_slash_and_with_its_hidden_characters(path, shown):
     assert words.bare(path) == shown
 

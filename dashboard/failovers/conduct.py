@@ -145,7 +145,7 @@ def approve(
         _vote(asked, user, "approve", comment, seen)
         votes = asked.decisions.filter(verdict="approve", digest=asked.digest).count()
         words = f"Approved {asked.number} ({votes} of {asked.required})"
-        detail = {"digest": digest, "comment": comment, "votes": votes, "seen": seen or {}}
+        detail: dict[str, chain.JSON] = {"digest": digest, "comment": comment, "votes": votes, "seen": seen or {}}
         if votes < asked.required:
             for failover in failovers:
                 hold.hold_row(

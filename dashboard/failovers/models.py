@@ -14,7 +14,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from dashboard.accounts.models import Person
-from dashboard.failovers import plan
+from dashboard.failovers import plan as plans
 from dashboard.failovers.lifecycle import OPEN, TERMINAL, WORDS, State
 from dashboard.fleet.models import Relationship
 
@@ -52,8 +52,8 @@ class Request(models.Model):
         return f"FO-{self.pk}"
 
     @property
-    def items(self) -> list[plan.Item]:
-        return plan.read(self.plan)
+    def items(self) -> list[plans.Item]:
+        return plans.read(self.plan)
 
 
 class Decision(models.Model):
@@ -145,7 +145,7 @@ class Failover(models.Model):
         return f"FO-{self.request_id}/{self.position + 1}" if many else f"FO-{self.request_id}"
 
     @property
-    def item(self) -> plan.Item:
+    def item(self) -> plans.Item:
         return self.request.items[self.position]
 
     @property

@@ -70,6 +70,7 @@ def fresh_situation(failover: Failover, read: Reading, *, now: datetime) -> Situ
         node_state=read.node_state,
         clock_ahead=read.clock_ahead,
         executor="ready",  # it has just answered to the executor token
+        held="",  # a hold is asked for inside the intent's transaction, and it delays instead of ending
     )
 
 

@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.conf import settings
 from django.db import close_old_connections, connections
@@ -71,7 +72,7 @@ class Sweep:
             "approved_at", "position", "pk"
         )
         for pk, cluster in due.values_list("pk", "relationship__cluster_id"):
-            self._run(self._steps, ("failover", pk), ("cluster", cluster), lambda pk=pk: execution.execute(pk))
+            self._run(self._steps, ("failover", pk), ("cluster", cluster), partial(execution.execute, pk))
 
     def _hand_out(self, now: datetime) -> None:
         due = set(observe.due_clusters(now))
@@ -79,7 +80,7 @@ class Sweep:
         for cluster in Cluster.objects.filter(next_read_at__isnull=False):
             tried = cluster.last_try_at or cluster.added_at
             if cluster.pk in due and self.with_broker and now - tried < patience:
-                self._run(self._reads, ("bell", cluster.pk), None, lambda pk=cluster.pk: self._ring(pk))
+                self._run(self._reads, ("bell", cluster.pk), None, partial(self._ring, cluster.pk))
             elif cluster.pk in due:  # no broker, or nobody took the last two bells
                 self._read(cluster.pk)
 
@@ -91,7 +92,7 @@ class Sweep:
             observe.observe(cluster)
 
     def _read(self, cluster: int) -> None:
-        self._run(self._reads, ("read", cluster), None, lambda: observe.observe(cluster))
+        self._run(self._reads, ("read", cluster), None, partial(observe.observe, cluster))
 
     def _run(
         self,

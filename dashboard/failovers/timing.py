@@ -7,8 +7,9 @@ deliver it (TCP_USER_TIMEOUT, set on the socket), plus what the cluster may take
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +42,9 @@ class Timing:
 
     def scaled(self, factor: float) -> Timing:
         """All times multiplied by `factor`, the order kept; for tests."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Timing(**{k: v * factor if isinstance(v, timedelta) else v for k, v in values.items()})
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        scaled = {name: value * factor for name, value in values.items() if isinstance(value, timedelta)}
+        return replace(self, **scaled)
 
 
 STANDARD = Timing()

@@ -1,0 +1,126 @@
+"""A desk with one simulated pair of clusters behind the transport, and the verbs on it.
+
+Time passes in two ways here: the world's own clock (`world.clock.pass_time`) moves jobs and reverts, and `pass_time`
+moves the desk's record into the past, which is what waiting looks like to a database.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django.db import connection
+from django.db.models import DateTimeField, F
+
+from dashboard.accounts.models import User
+from dashboard.accounts.people import actor_of
+from dashboard.database import database_now
+from dashboard.failovers import conduct, execution, guards
+from dashboard.failovers.models import Decision, Failover, Heartbeat, Request
+from dashboard.fleet import access, observe
+from dashboard.fleet.models import Cluster, Observation, Relationship
+from dashboard.simulator import ManualClock, World, scenarios, transport
+
+REASON = "dc1-prod lost power in row C at 02:53."
+
+
+class Desk:
+    def __init__(self, cast: Any, world: World | None = None) -> None:
+        self.cast = cast
+        self.clock = ManualClock()
+        self.world = world or scenarios.pair(self.clock)
+        self.target = self.world.clusters["dr"]
+        self.cluster = self.register("dr")
+        self.read()
+        self.sim = self.world.relationship("/dr/finance/")
+        self.row = Relationship.objects.get(relationship_id=self.sim.id)
+
+    def register(self, name: str) -> Cluster:
+        sim = self.world.clusters[name]
+        url = f"https://{name}.example:8000"
+        access.through(url, transport(sim))
+        return Cluster.objects.create(
+            name=name,
+            url=url,
+            uuid=sim.uuid,
+            reported_name=sim.name,
+            core_version=sim.version,
+            trust_kind="ca",
+            certificate="",
+            reader_token=access.seal("reader", sim.uuid, sim.reader_token),
+            executor_token=access.seal("executor", sim.uuid, sim.executor_token),
+        )
+
+    def read(self) -> None:
+        """One reading of the whole cluster, as the sweep hands it out."""
+        observe.observe(self.cluster.pk)
+
+    # ── People ──
+
+    def request(self, by: User | None = None, **changes: Any) -> Request:
+        user = by or self.cast.rivera
+        self.row.refresh_from_db()
+        values: dict[str, Any] = {
+            "typed": "/dr/finance",
+            "reason": REASON,
+            "ticket": "INC-20719",
+            "nonce": uuid.uuid4(),
+        }
+        return conduct.request(user=user, actor=actor_of(user), relationship=self.row, **values | changes)
+
+    def approve(self, asked: Request, by: User | None = None, **changes: Any) -> Request:
+        user = by or self.cast.osei
+        values: dict[str, Any] = {"digest": asked.digest, "comment": "Go."}
+        return conduct.approve(user=user, actor=actor_of(user), request_pk=asked.pk, **values | changes)
+
+    def cancel(self, asked: Request, by: User | None = None) -> Request:
+        user = by or self.cast.rivera
+        return conduct.cancel(user=user, actor=actor_of(user), request_pk=asked.pk)
+
+    def close(self, failover: Failover, by: User | None = None, **changes: Any) -> Failover:
+        user = by or self.cast.osei
+        values: dict[str, Any] = {"outcome": "not_applied"}
+        return conduct.close(user=user, actor=actor_of(user), failover_pk=failover.pk, **values | changes)
+
+    # ── Drivers ──
+
+    def approved(self) -> Failover:
+        asked = self.request()
+        self.approve(asked)
+        return asked.failovers.get()
+
+    def step(self, failover: Failover) -> Failover:
+        """One turn of any driver, now."""
+        Failover.objects.filter(pk=failover.pk).update(next_step_at=database_now())
+        execution.execute(failover.pk)
+        failover.refresh_from_db()
+        return failover
+
+    def sent(self, *faults: Any) -> Failover:
+        """An approved failover after its one attempt, with these faults on the way."""
+        failover = self.approved()
+        for fault in faults:
+            self.target.faults.add(fault)
+        return self.step(failover)
+
+    def see_it_through(self, failover: Failover) -> Failover:
+        """The revert ends, and two agreeing readings find it."""
+        self.clock.pass_time(60)
+        self.step(failover)
+        pass_time(3)
+        return self.step(failover)
+
+    @property
+    def posts(self) -> int:
+        """Make-writable requests that reached the cluster: what all of this is about."""
+        return len(self.target.make_writable_received(self.sim.id))
+
+
+def pass_time(seconds: float) -> None:
+    """Everything written so far happened `seconds` earlier. What a request says is frozen, so the guards step aside."""
+    guards.drop(connection)
+    for model in (Request, Decision, Failover, Heartbeat, Observation, Cluster, Relationship):
+        times = [f.name for f in model._meta.get_fields() if isinstance(f, DateTimeField)]
+        model.objects.update(**{name: F(name) - timedelta(seconds=seconds) for name in times})
+    guards.install(connection)

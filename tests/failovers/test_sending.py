@@ -1,0 +1,237 @@
+"""Sending: what each way that a POST can end leads to. At most one reaches the cluster, whatever happens."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dashboard.audit import chain
+from dashboard.audit.models import Entry
+from dashboard.failovers import execution, holds
+from dashboard.failovers.lifecycle import State
+from dashboard.failovers.models import Failover
+from dashboard.fleet import access
+from dashboard.simulator import faults
+
+POST = {"path": "/make-writable"}
+
+
+def _tags(failover: Failover) -> list[str]:
+    return list(Entry.objects.filter(object=failover.number).order_by("seq").values_list("tag", flat=True))
+
+
+def test_the_straight_way(desk):
+    failover = desk.sent()
+    assert failover.state == State.REVERTING
+    assert failover.answer["kind"] == "accepted"
+    desk.see_it_through(failover)
+    assert (failover.state, failover.outcome) == (State.SUCCEEDED, "confirmed")
+    assert desk.posts == 1
+    assert _tags(failover) == [
+        "request.made",
+        "request.approved",
+        "failover.sent",
+        "failover.reverting",
+        "failover.disconnected",
+        "failover.succeeded",
+    ]
+    desk.row.refresh_from_db()
+    assert desk.row.held_by == ""
+    assert desk.row.failed_over_at is not None
+    assert chain.verify().ok
+
+
+def test_the_intent_is_written_before_the_cluster_hears_of_it(desk):
+    desk.sent()
+    intent = Entry.objects.get(tag="failover.sent")
+    received = desk.target.make_writable_received(desk.sim.id)[0]
+    assert intent.at.timestamp() <= received.at + 1  # the world's clock starts with the desk's
+    assert [r.path.endswith("make-writable") for r in desk.target.log[-1:]] == [True]
+
+
+@pytest.mark.parametrize("times", [2, 5])
+def test_a_bell_that_rings_twice_sends_once(desk, times):
+    failover = desk.approved()
+    for _ in range(times):
+        desk.step(failover)
+    assert desk.posts == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.lost_answer(**POST),
+        faults.no_answer(applied=True, **POST),
+        faults.error(500, applied=True, **POST),
+        faults.error(503, applied=True, **POST),
+        faults.html(502, applied=True, **POST),
+        faults.reset(applied=True, **POST),
+        faults.half_body(applied=True, **POST),
+        faults.garbage(applied=True, **POST),
+        faults.redirect(applied=True, **POST),
+        faults.wrong_id(**POST),
+    ],
+    ids=lambda fault: str(fault)[:40],
+)
+def test_an_unclear_answer_that_took_effect_is_found_by_reading(desk, fault):
+    failover = desk.sent(fault)
+    assert failover.state == State.SENT
+    assert failover.answer["kind"] == "doubt"
+    assert "failover.doubt" in _tags(failover)
+    desk.see_it_through(failover)
+    desk.step(failover)
+    assert (failover.state, failover.outcome) == (State.SUCCEEDED, "inferred")
+    assert desk.posts == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.lost_request(**POST),
+        faults.error(500, **POST),
+        faults.html(502, **POST),
+        faults.reset(applied=False, **POST),
+        faults.redirect(**POST),
+    ],
+    ids=lambda fault: str(fault)[:40],
+)
+def test_an_unclear_answer_that_took_no_effect_stays_sent_and_is_never_sent_again(desk, fault):
+    failover = desk.sent(fault)
+    for _ in range(4):
+        desk.step(failover)
+    assert failover.state == State.SENT
+    assert desk.posts <= 1
+    assert desk.sim.state == "ESTABLISHED"
+
+
+def test_a_request_that_arrives_late_is_found_by_reading(desk):
+    failover = desk.sent(faults.late(20, **POST))
+    desk.step(failover)
+    assert failover.state == State.SENT
+    desk.clock.pass_time(30)
+    desk.step(failover)
+    desk.see_it_through(failover)
+    assert failover.state == State.SUCCEEDED
+    assert desk.posts == 1
+
+
+def test_a_refusal_that_a_reading_confirms_ends_it(desk):
+    failover = desk.sent(
+        faults.refusal(409, error_class="replication_busy_error", description="Being modified.", **POST)
+    )
+    assert failover.state == State.REFUSED
+    assert failover.outcome_words == (
+        "dr refused make-writable. It answered 409 replication_busy_error: “Being modified.”"
+    )
+    for _ in range(3):
+        desk.step(failover)
+    assert desk.posts == 1
+
+
+def test_a_refusal_that_no_reading_confirms_is_doubt(desk):
+    refusal = faults.refusal(409, error_class="x_error", description="No.", **POST)
+    silence = faults.no_answer(applied=False, path="/status", skip=1)
+    failover = desk.sent(refusal, silence)
+    assert failover.state == State.SENT
+    assert failover.answer["kind"] == "doubt"
+
+
+def test_what_provably_never_left_is_tried_again_and_sent_once(desk):
+    failover = desk.sent(faults.refused(count=2, **POST))
+    assert failover.state == State.APPROVED
+    assert "failover.notsent" in _tags(failover)
+    desk.step(failover)
+    desk.step(failover)
+    assert failover.state == State.REVERTING
+    assert failover.attempts == 3
+    assert len([r for r in desk.target.make_writable_received(desk.sim.id) if r.applied_at]) == 1
+
+
+def test_what_never_leaves_is_given_up_after_three_attempts(desk):
+    failover = desk.sent(faults.refused(count=None, **POST))
+    for _ in range(5):
+        desk.step(failover)
+    assert failover.state == State.STOPPED
+    assert failover.attempts == 3
+    assert failover.outcome_words.endswith("Nothing was sent.")
+
+
+def test_a_cluster_that_does_not_answer_the_check_is_waited_for(desk):
+    failover = desk.sent(faults.refused(count=6))
+    assert failover.state == State.APPROVED
+    assert desk.posts == 0
+    desk.target.faults.clear()
+    assert desk.step(failover).state == State.REVERTING
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda sim: setattr(sim, "state", "RECONNECTING"),
+            "The relationship is being reconnected. Wait until it is established. Nothing was sent.",
+        ),
+        (
+            lambda sim: setattr(sim, "state", "DISCONNECTING"),
+            "Somebody else has already started it on dr. Nothing was sent.",
+        ),
+        (
+            lambda sim: setattr(sim, "recovery_point", None),
+            "No job has ever succeeded: there is nothing to go back to. Nothing was sent.",
+        ),
+        (
+            lambda sim: sim.move_recovery_point(-3600),
+            "The recovery point went back after the request. Nothing was sent.",
+        ),
+    ],
+)
+def test_what_changed_after_the_approval_stops_it_before_sending(desk, change, words):
+    failover = desk.approved()
+    change(desk.sim)
+    desk.step(failover)
+    assert (failover.state, failover.outcome_words) == (State.STOPPED, words)
+    assert desk.posts == 0
+
+
+def test_a_newer_recovery_point_is_fine(desk):
+    failover = desk.approved()
+    desk.sim.move_recovery_point(10)
+    assert desk.step(failover).state == State.REVERTING
+
+
+def test_another_cluster_behind_the_address_gets_nothing(desk):
+    failover = desk.approved()
+    desk.target.stand_in = desk.world.add_cluster("impostor")
+    desk.step(failover)
+    assert failover.state == State.STOPPED
+    assert desk.posts == 0
+
+
+def test_a_hold_keeps_it_from_being_sent_and_lifting_ends_it(desk):
+    failover = desk.approved()
+    holds.hold(actor=chain.cli(), scope="", reason="restored from a backup")
+    assert desk.step(failover).state == State.APPROVED
+    assert desk.posts == 0
+    assert holds.lift(actor=chain.cli(), scope="") == 1
+    assert desk.step(failover).state == State.EXPIRED
+    assert desk.posts == 0
+
+
+def test_a_hold_on_another_cluster_does_not_matter(desk):
+    failover = desk.approved()
+    holds.hold(actor=chain.cli(), scope="elsewhere", reason="maintenance there")
+    assert desk.step(failover).state == State.REVERTING
+
+
+def test_the_send_window_is_over_for_a_process_that_was_stopped(desk):
+    """The window counts from the answer of the check, so it is shut although the intent was committed a moment ago."""
+    failover = desk.approved()
+    with access.executor(desk.cluster) as door:
+        read = door.read(failover.relationship)
+        mine = execution._intend(failover, read)
+        assert mine
+        execution._post(failover, door, replace(read, boottime=read.boottime - 6), mine)
+    failover.refresh_from_db()
+    assert failover.state == State.APPROVED
+    assert desk.posts == 0
