@@ -9,11 +9,29 @@ Two queues, so that a slow cluster never delays a failover:
 from __future__ import annotations
 
 import os
+from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
+from django.core.exceptions import ImproperlyConfigured
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 
 app = Celery("dashboard")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["dashboard.fleet", "dashboard.failovers"])
+
+
+@signals.setup_logging.connect
+def leave_logging_to_settings(**_: Any) -> None:
+    """Celery sets up logging only where nobody listens to this signal."""
+
+
+@signals.worker_init.connect
+def refuse_to_start_when_misconfigured(sender: Any, **_: Any) -> None:
+    """Celery logs an exception here and goes on; only leaving the program stops a worker."""
+    from dashboard.checks import refuse_to_start
+
+    try:
+        refuse_to_start(role="worker-send" if "send" in sender.app.amqp.queues.consume_from else "worker-observe")
+    except ImproperlyConfigured as refusal:
+        raise SystemExit(str(refusal)) from None

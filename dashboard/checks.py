@@ -1,0 +1,225 @@
+"""What a running desk must not be. Every message names the setting and says what to write instead.
+
+`manage.py` runs Django's system checks before most commands. gunicorn and Celery do not, so `wsgi.py`, the
+start of a worker and the sweep call `refuse_to_start`, which also knows what each role needs: a sender cannot
+work without EXECUTOR_KEY; a reader that has it is one stolen process away from a failover nobody approved.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from cryptography.fernet import Fernet
+from django.conf import settings
+from django.core.checks import ERROR, CheckMessage, Error, Tags, Warning, register  # noqa: A004 - Django's name
+from django.core.exceptions import ImproperlyConfigured
+from django.db import OperationalError, connection, connections
+from django.db.migrations.executor import MigrationExecutor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+Role: TypeAlias = Literal["web", "worker-observe", "worker-send", "sweep", "up"]
+READERS = ("web", "worker-observe")
+
+_LEAST_SECRET = 50
+_LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]", "testserver")
+_NEW_FERNET_KEY = (
+    "Make one with: python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
+)
+_log = logging.getLogger(__name__)
+
+
+def refuse_to_start(*, role: Role) -> None:
+    """Raise ImproperlyConfigured with one line for each thing that is wrong, or let the role start.
+
+    A database that does not answer stops a sender, which must know that its commits last. A web server starts
+    all the same: its pages say for themselves what they cannot show, and nothing is sent from there.
+    """
+    refuse_wrong_settings(role=role)
+    try:
+        _refuse(role, [*check_durability(databases=["default"]), *_judge_schema(connection)])
+    except OperationalError as error:
+        if role not in READERS:
+            raise ImproperlyConfigured(f"The database of DATABASE_URL does not answer: {error}") from error
+        _log.warning("The database does not answer yet: %s", error)
+    finally:
+        if not connection.in_atomic_block:
+            connection.close()  # the threads that serve will open their own
+
+
+def refuse_wrong_settings(*, role: Role) -> None:
+    """The part of `refuse_to_start` that needs no database."""
+    _refuse(role, [*check_settings(), *_judge_presence(role)])
+
+
+def _refuse(role: Role, found: list[CheckMessage]) -> None:
+    for message in found:
+        if message.level < ERROR:
+            _log.warning("%s %s (%s)", message.msg, message.hint, message.id)
+    if wrong := [message for message in found if message.level >= ERROR]:
+        sentences = "\n".join(f"  {message.msg} {message.hint} ({message.id})" for message in wrong)
+        raise ImproperlyConfigured(f"Failover Desk does not start as {role}:\n{sentences}")
+
+
+@register(Tags.security)
+def check_settings(**_: Any) -> list[CheckMessage]:
+    return [*_judge_keys(), *_judge_reach(), *_judge_tls(), *_judge_addresses()]
+
+
+@register(Tags.security, deploy=True)
+def check_presence(**_: Any) -> list[CheckMessage]:
+    return list(_judge_presence("up"))
+
+
+@register(Tags.database)
+def check_durability(*, databases: Iterable[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """A committed intent that a power cut takes back would be a second make-writable."""
+    if settings.TESTING:  # the tests' databases are thrown away, and quick because they do not last
+        return []
+    return [message for alias in databases or () for message in _judge_durability(connections[alias])]
+
+
+# --- one rule per function
+
+
+def _judge_presence(role: Role) -> Iterator[CheckMessage]:
+    if not _secret_key():
+        yield _error(
+            1,
+            "SECRET_KEY is missing.",
+            f"Set SECRET_KEY or SECRET_KEY_FILE: {_LEAST_SECRET} random characters.",
+        )
+    if not settings.READER_KEY:
+        yield _error(2, "READER_KEY is missing.", f"Set READER_KEY or READER_KEY_FILE. {_NEW_FERNET_KEY}")
+    if role in READERS and settings.EXECUTOR_KEY:
+        yield _error(
+            3,
+            f"EXECUTOR_KEY must not be given to {role}.",
+            "Only the sweep and the sending worker may open the tokens that make a target writable.",
+        )
+    if role not in READERS and not settings.EXECUTOR_KEY:
+        yield _error(3, "EXECUTOR_KEY is missing.", f"Set EXECUTOR_KEY or EXECUTOR_KEY_FILE. {_NEW_FERNET_KEY}")
+
+
+def _secret_key() -> str:
+    try:
+        return settings.SECRET_KEY
+    except ImproperlyConfigured:  # how Django hands out an empty one
+        return ""
+
+
+def _judge_keys() -> Iterator[CheckMessage]:
+    if 0 < len(_secret_key()) < _LEAST_SECRET:
+        yield _error(1, "SECRET_KEY is too short.", f"It needs {_LEAST_SECRET} random characters or more.")
+    for number, name in ((2, "READER_KEY"), (3, "EXECUTOR_KEY")):
+        try:
+            Fernet(getattr(settings, name) or Fernet.generate_key())
+        except ValueError:
+            yield _error(number, f"{name} is not a key.", _NEW_FERNET_KEY)
+    if settings.EXECUTOR_KEY and settings.EXECUTOR_KEY == settings.READER_KEY:
+        yield _error(3, "EXECUTOR_KEY is the same as READER_KEY.", "Whoever reads could then send: make another.")
+
+
+def _judge_reach() -> Iterator[CheckMessage]:
+    loopback = settings.HOST in ("127.0.0.1", "localhost", "::1")
+    if "*" in settings.ALLOWED_HOSTS:
+        yield _error(4, "ALLOWED_HOSTS contains *.", "Name the hosts that people type into their browser.")
+    if not loopback and not settings.BEHIND_PROXY and not settings.TLS_CERT:
+        yield _error(
+            5,
+            f"HOST is {settings.HOST}, and nothing encrypts what passes there.",
+            "Set TLS_CERT and TLS_KEY, or BEHIND_PROXY=1 when a proxy does it; or leave HOST at 127.0.0.1.",
+        )
+    if settings.DEMO and (not loopback or settings.BEHIND_PROXY):
+        yield _error(
+            6,
+            f"DEMO is on and HOST is {settings.HOST}.",
+            "The demo's passwords are known to all: it is for this machine alone.",
+        )
+    if settings.PORT > 65535:
+        yield _error(7, f"PORT is {settings.PORT}.", "A port is a number from 1 to 65535.")
+    if settings.REDIS_URL and urlsplit(settings.REDIS_URL).scheme not in ("redis", "rediss", "unix"):
+        yield _error(8, "REDIS_URL is not the address of a Redis.", "It begins with redis://, rediss:// or unix://.")
+    if not loopback and not settings.DEMO and all(host in _LOCAL_NAMES for host in settings.ALLOWED_HOSTS):
+        yield Warning(
+            f"HOST is {settings.HOST}, and ALLOWED_HOSTS lets nobody in from elsewhere.",
+            hint="Add the name that people type into their browser.",
+            id="dashboard.W001",
+        )
+
+
+def _judge_tls() -> Iterator[CheckMessage]:
+    if bool(settings.TLS_CERT) != bool(settings.TLS_KEY):
+        missing = "TLS_KEY" if settings.TLS_CERT else "TLS_CERT"
+        yield _error(9, f"{missing} is missing.", "TLS_CERT and TLS_KEY are two PEM files that belong together.")
+    elif settings.TLS_CERT:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.TLS_CERT, settings.TLS_KEY)
+        except OSError as error:
+            yield _error(
+                9,
+                f"TLS_CERT and TLS_KEY cannot be used: {error.strerror or error}.",
+                "They are two PEM files that belong together and can be read by this account.",
+            )
+
+
+def _judge_addresses() -> Iterator[CheckMessage]:
+    for entry in settings.CLUSTER_ALLOWED_CIDRS:
+        try:
+            ip_network(entry)
+        except ValueError as error:
+            yield _error(10, f"CLUSTER_ALLOWED_CIDRS: {error}.", "Write 10.20.0.0/16, with commas in between.")
+
+
+def _judge_durability(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA synchronous")
+            if cursor.fetchone() != (2,):
+                yield _error(
+                    11,
+                    "SQLite of DATABASE_URL runs without synchronous=FULL.",
+                    "It must outlast a power cut.",
+                )
+        else:
+            for name in ("fsync", "synchronous_commit", "full_page_writes"):
+                cursor.execute(f"SHOW {name}")
+                if cursor.fetchone() == ("off",):
+                    yield _error(
+                        11,
+                        f"PostgreSQL of DATABASE_URL runs with {name} = off.",
+                        "It must outlast a power cut: set it on.",
+                    )
+            cursor.execute("SELECT tableowner = current_user FROM pg_tables WHERE tablename = 'audit_entry'")
+            if cursor.fetchone() == (True,):
+                yield Warning(
+                    "The account of DATABASE_URL owns the audit trail and could switch its guards off.",
+                    hint="Migrate as one account and run as another; docs/running.md shows how.",
+                    id="dashboard.W002",
+                )
+
+
+def _judge_schema(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
+    from dashboard.audit import guards as of_the_ledger
+    from dashboard.failovers import guards as of_failovers
+
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        yield _error(12, "The database of DATABASE_URL is older than this program.", "Run: manage.py migrate")
+    elif missing := [*of_the_ledger.missing(connection), *of_failovers.missing(connection)]:
+        yield _error(
+            13,
+            f"The database of DATABASE_URL lacks its guards: {', '.join(missing)}.",
+            "Somebody took them away: docs/running.md says how to look and how to put them back.",
+        )
+
+
+def _error(number: int, message: str, hint: str) -> Error:
+    return Error(message, hint=hint, id=f"dashboard.E{number:03}")
