@@ -134,14 +134,19 @@ def _resolve(host: str, port: int, *, by: float) -> list[str]:
 
 
 def _look_up(host: str, port: int, lookup: Future[list[str]]) -> None:
+    addresses: list[str] = []
+    failure: Exception | None = None
     try:
         answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        lookup.set_result(list(dict.fromkeys(str(address[0]) for *_, address in answers)))
+        addresses = list(dict.fromkeys(str(address[0]) for *_, address in answers))
     except Exception as error:  # noqa: BLE001 - it is raised in whoever waits for the result
-        lookup.set_exception(error)
-    finally:
-        with _lookups_lock:
-            del _lookups[host, port]
+        failure = error
+    with _lookups_lock:
+        del _lookups[host, port]
+    if failure is None:
+        lookup.set_result(addresses)
+    else:
+        lookup.set_exception(failure)
 
 
 class Wire(httpcore.NetworkBackend):
