@@ -101,7 +101,7 @@ def plan_redis(data: Path, environ: Mapping[str, str]) -> tuple[Child, str]:
     command = [_find_redis(), "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700"]
     command += ["--dir", str(path.parent), "--save", "", "--appendonly", "no", "--loglevel", "warning"]
     command += ["--maxmemory", "256mb", "--maxmemory-policy", "noeviction"]
-    return Child(name="redis", command=command, environ=_hide_executor_key(environ), last=True), f"unix://{path}"
+    return Child(name="redis", command=command, environ=hide_executor_key(environ), last=True), f"unix://{path}"
 
 
 def _find_redis() -> str:
@@ -123,15 +123,23 @@ def _find_redis() -> str:
 
 def plan_desk(host: str, port: int, *, tls: tuple[str, str] | None, environ: Mapping[str, str]) -> list[Child]:
     """The web server, the two ends of the bell, and the sweep, which finds by itself what nobody rang for."""
-    level = env.text("LOG_LEVEL", "INFO")
     web = ["gunicorn", "dashboard.wsgi", "--no-control-socket", "--worker-class", "gthread", "--workers", "2"]
-    web += ["--threads", "4", "--graceful-timeout", "5", "--bind", address(host, port), "--log-level", level]
+    web += [
+        "--threads",
+        "4",
+        "--graceful-timeout",
+        "5",
+        "--bind",
+        address(host, port),
+        "--log-level",
+        env.text("LOG_LEVEL", "INFO"),
+    ]
     web += ["--certfile", tls[0], "--keyfile", tls[1]] if tls else []
-    celery = ["celery", "--quiet", "--app", "dashboard", "worker", "--pool", "threads", "--loglevel", level]
+    celery = ["celery", "--quiet", "--app", "dashboard", "worker", "--pool", "threads"]
     celery += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     send = [*celery, "--queues", "send", "--concurrency", "8", "--hostname", "send@%h"]
     observe = [*celery, "--queues", "observe", "--concurrency", "16", "--hostname", "observe@%h"]
-    reading = _hide_executor_key(environ)
+    reading = hide_executor_key(environ)
     python = [sys.executable, "-m"]
     return [
         Child(name="web", command=[*python, *web], environ=reading),
@@ -145,7 +153,7 @@ def manage(*arguments: str) -> list[str]:
     return [sys.executable, str(ROOT / "manage.py"), *arguments]
 
 
-def _hide_executor_key(environ: Mapping[str, str]) -> dict[str, str]:
+def hide_executor_key(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in ("EXECUTOR_KEY", "EXECUTOR_KEY_FILE")}
 
 

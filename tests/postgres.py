@@ -44,9 +44,11 @@ def find_programs() -> Path:
 
 
 @contextmanager
-def running_postgres() -> Iterator[str]:
-    """A server with the empty database `desk`; yields its DATABASE_URL. Raises PostgresMissing."""
+def running_postgres(*, durable: bool = False) -> Iterator[str]:
+    """A server with an empty database; yields its DATABASE_URL. Raises PostgresMissing. Unless `durable`, it is quick
+    because what it commits need not outlast it."""
     programs = find_programs()
+    quick = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
     with tempfile.TemporaryDirectory(prefix="desk-pg-", dir="/tmp") as name:  # a socket's path has 107 bytes
         home = Path(name)
         as_user = _as_somebody_else(home)
@@ -74,7 +76,7 @@ def running_postgres() -> Iterator[str]:
             server = subprocess.Popen(
                 [
                     *(programs / "postgres", "-D", home / "data", "-k", home, "-c", "listen_addresses="),
-                    *("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"),
+                    *(() if durable else quick),
                     *("-c", "max_connections=100"),
                 ],
                 stdout=output,

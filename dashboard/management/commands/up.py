@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -97,21 +97,13 @@ def shown_url() -> str:
 
 
 def collect_stale_static_files() -> None:
-    """Run collectstatic unless the files it would take are those it took last time."""
+    """Run collectstatic unless everything it would take is older than what it made last time."""
     if settings.WHITENOISE_USE_FINDERS:  # files are served from where they lie
         return
-    found = [
-        (path, storage.get_modified_time(path).timestamp())
-        for finder in get_finders()
-        for path, storage in finder.list([])
-    ]
-    digest = hashlib.sha256(repr(sorted(found)).encode()).hexdigest()
-    stamp = settings.STATIC_ROOT / f".collected-{digest[:16]}"
-    if not stamp.exists():
+    made = settings.STATIC_ROOT / "staticfiles.json"
+    sources = [storage.path(path) for finder in get_finders() for path, storage in finder.list([])]
+    if not made.exists() or max(Path(path).stat().st_mtime for path in sources) >= made.stat().st_mtime:
         call_command("collectstatic", interactive=False, verbosity=0)
-        for old in settings.STATIC_ROOT.glob(".collected-*"):
-            old.unlink(missing_ok=True)
-        stamp.touch()
 
 
 def _pythonpath() -> str:
