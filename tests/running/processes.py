@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from dashboard.supervisor import end_with_parent
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -91,7 +93,9 @@ class Program:
 def running(
     command: list[str], log: Path, *, environ: Mapping[str, str] | None = None, cwd: Path = ROOT
 ) -> Iterator[Program]:
-    """Start a program in a session of its own; whatever of its family is left at the end is killed."""
+    """Start a program in a session of its own; whatever of its family is left at the end is killed, and
+    it does not outlive the tests when those are killed."""
+    tests = os.getpid()
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -101,6 +105,7 @@ def running(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=lambda: end_with_parent(tests, signal.SIGKILL),  # noqa: PLW1509
         )
     try:
         yield Program(process, log)
