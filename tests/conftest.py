@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 ROOMS_WITH_GUARDS = ("dashboard.audit", "dashboard.failovers")
 PASSWORD = "demo"
 
+# A shell in which somebody runs the product for real must not change what the tests prove.
+SETTINGS_THAT_WOULD_LEAK_IN = (
+    *("SECRET_KEY_FILE", "READER_KEY_FILE", "EXECUTOR_KEY_FILE", "DATABASE_URL_FILE"),
+    *("DEMO", "HOST", "PORT", "TLS_CERT", "TLS_KEY", "BEHIND_PROXY", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS"),
+    *("REDIS_URL", "CELERY_BROKER_URL", "POLL_EVERY", "OBJECTIVE_DEFAULT", "CRITICAL_AT", "STALLED_AFTER"),
+    *("FAILED_JOBS_CRITICAL", "UNKNOWN_AFTER", "HISTORY_DAYS", "STATIC_ROOT", "TIME_SCALE"),
+)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -43,14 +51,19 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if config.option.help or config.option.version:
         return
+    # Read by pytest-socket: whatever a test reaches for, it stays on this machine.
+    config.option.allow_hosts = "127.0.0.1,::1"
+    config.option.allow_unix_socket = True
+    if hasattr(config, "workerinput"):  # pytest -n: a worker inherits the environment that was decided for all
+        return
     if "DJANGO_SETTINGS_MODULE" in os.environ or "dashboard.settings" in sys.modules:
         raise pytest.UsageError("Unset DJANGO_SETTINGS_MODULE: the tests choose the settings' environment themselves.")
     stack = ExitStack()
     config.add_cleanup(stack.close)
     data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="desk-tests-")))
-    for name in list(os.environ):
-        if name.endswith("_FILE") and name.removesuffix("_FILE") in _OURS:
-            del os.environ[name]
+    url = _database_url(config.option.db, data, stack)
+    for name in SETTINGS_THAT_WOULD_LEAK_IN:
+        os.environ.pop(name, None)
     os.environ |= {
         "TESTING": "1",
         "SECRET_KEY": "only-for-tests-" + "x" * 40,
@@ -58,18 +71,10 @@ def pytest_configure(config: pytest.Config) -> None:
         "EXECUTOR_KEY": Fernet.generate_key().decode(),
         "FAILOVER_DESK_DATA": str(data),
         "CLUSTER_ALLOWED_CIDRS": "127.0.0.0/8",
-        "REDIS_URL": "",
-        "CELERY_BROKER_URL": "",
-        "DATABASE_URL": _database_url(config.option.db, data, stack),
+        "DATABASE_URL": url,
         "DJANGO_SETTINGS_MODULE": "dashboard.settings",
     }
-    # Read by pytest-socket: whatever a test reaches for, it stays on this machine.
-    config.option.allow_hosts = "127.0.0.1,::1"
-    config.option.allow_unix_socket = True
     django.setup()
-
-
-_OURS = ("SECRET_KEY", "READER_KEY", "EXECUTOR_KEY", "DATABASE_URL")
 
 
 def _database_url(engine: str | None, data: Path, stack: ExitStack) -> str:

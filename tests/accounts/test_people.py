@@ -134,7 +134,7 @@ def test_adding_is_refused_in_one_clear_sentence(name: str, roles: list[str], mo
 
 def test_a_person_label_is_not_taken_over_by_a_new_account() -> None:
     Person.objects.create(label="J.Lind")
-    with pytest.raises(people.Refused, match="already a person j[.]lind; say whose account it is"):
+    with pytest.raises(people.Refused, match=r"already a person j\.lind; say whose account it is"):
         add("j.lind")
 
 
