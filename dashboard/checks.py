@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import ssl
-from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -19,6 +18,8 @@ from django.core.checks import ERROR, CheckMessage, Error, Tags, Warning, regist
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
+
+from dashboard.qumulo.addresses import AddressRule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -120,11 +121,16 @@ def _judge_keys() -> Iterator[CheckMessage]:
         yield _error(1, "SECRET_KEY is too short.", f"It needs {_LEAST_SECRET} random characters or more.")
     for number, name in ((2, "READER_KEY"), (3, "EXECUTOR_KEY")):
         try:
-            Fernet(getattr(settings, name) or Fernet.generate_key())
+            [Fernet(key) for key in _fernet_keys(name)]
         except ValueError:
             yield _error(number, f"{name} is not a key.", _NEW_FERNET_KEY)
-    if settings.EXECUTOR_KEY and settings.EXECUTOR_KEY == settings.READER_KEY:
+    if set(_fernet_keys("EXECUTOR_KEY")) & set(_fernet_keys("READER_KEY")):
         yield _error(3, "EXECUTOR_KEY is the same as READER_KEY.", "Whoever reads could then send: make another.")
+
+
+def _fernet_keys(name: str) -> list[str]:
+    """Several may stand there while one is replaced by another."""
+    return [key.strip() for key in getattr(settings, name).split(",") if key.strip()]
 
 
 def _judge_reach() -> Iterator[CheckMessage]:
@@ -173,9 +179,9 @@ def _judge_tls() -> Iterator[CheckMessage]:
 def _judge_addresses() -> Iterator[CheckMessage]:
     for entry in settings.CLUSTER_ALLOWED_CIDRS:
         try:
-            ip_network(entry)
+            AddressRule([entry])
         except ValueError as error:
-            yield _error(10, f"CLUSTER_ALLOWED_CIDRS: {error}.", "Write 10.20.0.0/16, with commas in between.")
+            yield _error(10, f"CLUSTER_ALLOWED_CIDRS: {error}", "Networks are separated by commas.")
 
 
 def _judge_durability(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:

@@ -70,7 +70,7 @@ def test_every_management_command_exists_and_takes_its_arguments() -> None:
     for name in OURS:
         program, script, *rest = command_of(name)
         if script == "manage.py":
-            command = load_command_class(get_commands()[rest[0]], rest[0])  # type: ignore[arg-type]
+            command = load_command_class(get_commands()[rest[0]], rest[0])
             parser: ArgumentParser = command.create_parser("manage.py", rest[0])
             parser.parse_args(rest[1:])
         assert program == "python"
@@ -267,7 +267,8 @@ def test_the_web_server_is_healthy_and_stops_when_asked(machine: Machine) -> Non
         def is_healthy() -> bool:
             assert runs(web.pid), web.output()
             try:
-                return urllib.request.urlopen(f"http://127.0.0.1:{machine.web_port}/health/", timeout=5).status == 200
+                with urllib.request.urlopen(f"http://127.0.0.1:{machine.web_port}/health/", timeout=5) as answer:
+                    return bool(answer.status == 200)
             except ConnectionRefusedError:
                 return False
 

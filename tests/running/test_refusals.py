@@ -1,0 +1,67 @@
+"""Every way to start a part of the desk refuses a wrong setting by name, and ends; none goes on with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography.fernet import Fernet
+
+from dashboard import embedded
+from tests.running.processes import bare_environ, free_port, manage, running
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.faults
+
+STARTS = {child.name: child.command for child in embedded.plan_desk("127.0.0.1", 8000, tls=None, environ={})}
+STARTS |= {"up": manage("up"), "demo": manage("demo")}
+RIGHT = {
+    "SECRET_KEY": "x" * 64,
+    "READER_KEY": Fernet.generate_key().decode(),
+    "EXECUTOR_KEY": Fernet.generate_key().decode(),
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+}
+
+
+def refusal_of(start: str, folder: Path, **wrong: str) -> str:
+    """What it printed before it ended by itself, as it must."""
+    right = {**RIGHT, "FAILOVER_DESK_DATA": str(folder), "TMPDIR": str(folder), "PORT": str(free_port())}
+    if start in ("web", "worker-observe"):
+        del right["EXECUTOR_KEY"]
+    command = [word if word != "127.0.0.1:8000" else f"127.0.0.1:{right['PORT']}" for word in STARTS[start]]
+    with running(command, folder / "log", environ=bare_environ(**(right | wrong))) as program:
+        assert program.process.wait(timeout=60) != 0, program.output()
+        return program.output()
+
+
+@pytest.mark.parametrize("start", sorted(set(STARTS) - {"demo"}))
+def test_a_key_that_is_none_is_refused(tmp_path: Path, start: str) -> None:
+    assert "READER_KEY is not a key." in refusal_of(start, tmp_path, READER_KEY="nonsense")
+
+
+@pytest.mark.parametrize("start", sorted(STARTS))
+def test_a_value_that_cannot_be_meant_is_refused(tmp_path: Path, start: str) -> None:
+    assert "POLL_EVERY: 'often' is not a duration" in refusal_of(start, tmp_path, POLL_EVERY="often")
+
+
+@pytest.mark.parametrize("start", ["up", "demo"])
+def test_another_host_in_the_clear_is_refused(tmp_path: Path, start: str) -> None:
+    output = refusal_of(start, tmp_path, HOST="0.0.0.0")  # noqa: S104 - refused
+    assert "HOST is 0.0.0.0, and nothing encrypts what passes there." in output
+    assert "Traceback" not in output
+
+
+def test_the_demo_is_not_for_a_proxy(tmp_path: Path) -> None:
+    assert "DEMO is on" in refusal_of("demo", tmp_path, BEHIND_PROXY="1")
+
+
+def test_a_key_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
+    assert "READER_KEY_FILE is '/nowhere'; it cannot be read" in refusal_of("up", tmp_path, READER_KEY_FILE="/nowhere")
+    assert not list(tmp_path.glob("*.sqlite3"))
+
+
+@pytest.mark.parametrize("start", ["worker-send", "sweep"])
+def test_a_sender_does_not_start_on_a_database_that_was_never_migrated(tmp_path: Path, start: str) -> None:
+    assert "older than this program. Run: manage.py migrate" in refusal_of(start, tmp_path)

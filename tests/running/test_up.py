@@ -1,0 +1,238 @@
+"""`manage.py up` and `manage.py demo` as people start them: real processes, real pages, and nothing left afterwards."""
+
+from __future__ import annotations
+
+import http.cookiejar
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import urllib.parse
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.running.processes import (
+    Program,
+    bare_environ,
+    children_of,
+    command_of,
+    environment_of,
+    eventually,
+    family_of,
+    free_port,
+    manage,
+    running,
+    runs,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.faults
+
+PROGRAMS = {
+    "redis": "unixsocket",
+    "web": "gunicorn dashboard.wsgi",
+    "worker-send": "--queues send",
+    "worker-observe": "--queues observe",
+    "sweep": "manage.py sweep",
+}
+
+
+class Desk:
+    def __init__(self, program: Program, folder: Path, environ: dict[str, str]) -> None:
+        self.program, self.folder, self.environ = program, folder, environ
+        self.url = f"http://127.0.0.1:{environ['PORT']}/"
+
+    def page(self, path: str) -> str:
+        with urllib.request.urlopen(self.url + path, timeout=30) as answer:
+            return str(answer.read().decode())
+
+    def pid_of(self, name: str) -> int | None:
+        found = [pid for pid in children_of(self.program.pid) if PROGRAMS[name] in command_of(pid)]
+        return found[0] if found else None
+
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(manage(*arguments), env=self.environ, capture_output=True, text=True, check=False)
+
+
+@contextmanager
+def desk(arguments: list[str], folder: Path, **more: str) -> Iterator[Desk]:
+    environ = bare_environ(
+        PORT=str(free_port()),
+        STATIC_ROOT=str(folder.parent / "static"),
+        FAILOVER_DESK_DATA=str(folder / "data"),
+        TMPDIR=str(folder),
+        **more,
+    )
+    with running(manage(*arguments), folder / "log", environ=environ) as program:
+        eventually(lambda: program.says("Ctrl-C stops it"), within=120)
+        yield Desk(program, folder, environ)
+
+
+def test_up_runs_everything_and_keeps_its_data(tmp_path: Path) -> None:
+    with desk(["up"], tmp_path) as first:
+        assert first.program.says(f"Failover Desk runs at {first.url}")
+        assert "Failover Desk" in first.page("sign-in/")
+        assert all(first.pid_of(name) for name in PROGRAMS)
+        (tmp_path / "password").write_text("correct horse battery")
+        added = first.manage(
+            "person", "add", "a.rivera", "--role", "operator", "--password-file", f"{tmp_path}/password"
+        )
+        assert added.returncode == 0, added.stderr
+        keys = {path.name: path.read_text() for path in (tmp_path / "data/keys").iterdir()}
+        assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "data/keys").iterdir()} == {0o600}
+        family = family_of(first.program.pid)
+        first.program.process.send_signal(signal.SIGTERM)
+        assert first.program.process.wait(timeout=60) == 0, first.program.output()
+        eventually(lambda: not any(runs(pid) for pid in family))
+    with desk(["up"], tmp_path) as second:
+        assert keys == {path.name: path.read_text() for path in (tmp_path / "data/keys").iterdir()}
+        assert "a.rivera" in second.manage("person", "list").stdout
+
+
+def test_up_tells_the_executor_key_to_senders_alone(tmp_path: Path) -> None:
+    with desk(["up"], tmp_path) as here:
+        told = {}
+        for name in PROGRAMS:
+            pid = here.pid_of(name)
+            assert pid
+            told[name] = {one: environment_of(one) for one in (pid, *family_of(pid))}
+        with_key = {
+            name for name, family in told.items() for environ in family.values() if "EXECUTOR_KEY" in str(list(environ))
+        }
+        assert with_key == {"worker-send", "sweep"}
+        key = (tmp_path / "data/keys/EXECUTOR_KEY").read_text()
+        assert not any(key in str(environ) for family in told.values() for environ in family.values())
+
+
+def test_a_second_up_on_the_same_data_is_refused(tmp_path: Path) -> None:
+    with desk(["up"], tmp_path) as first:
+        second = subprocess.run(
+            manage("up"), env=first.environ | {"PORT": str(free_port())}, capture_output=True, text=True, check=False
+        )
+        assert second.returncode == 1
+        assert f"already runs on {tmp_path}/data" in second.stderr
+        assert "Traceback" not in second.stderr
+        other = first.environ | {"FAILOVER_DESK_DATA": str(tmp_path / "other")}
+        third = subprocess.run(manage("up"), env=other, capture_output=True, text=True, check=False)
+        assert third.returncode == 1
+        assert f"127.0.0.1:{first.environ['PORT']} cannot be used: Address already in use" in third.stderr
+        assert "Failover Desk" in first.page("sign-in/")
+
+
+def test_up_starts_again_whatever_is_killed(tmp_path: Path) -> None:
+    with desk(["up"], tmp_path) as here:
+        for name in PROGRAMS:
+            before = here.pid_of(name)
+            assert before
+            os.kill(before, signal.SIGKILL)
+            eventually(lambda name=name, before=before: here.pid_of(name) not in (None, before))
+        eventually(lambda: here.program.output().count("ready.") >= 4)  # both workers, twice
+        eventually(lambda: answers(here))
+
+
+def test_nothing_of_up_survives_its_being_killed(tmp_path: Path) -> None:
+    with desk(["up"], tmp_path) as here:
+        family = family_of(here.program.pid)
+        assert len(family) >= len(PROGRAMS) + 2  # gunicorn's workers too
+        here.program.process.kill()
+        eventually(lambda: not any(runs(pid) for pid in family))
+
+
+def test_up_serves_tls_when_it_is_given_a_certificate(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run([sys.executable, "-c", MAKE_CERTIFICATE, certificate, key], check=True)
+    with desk(["up"], tmp_path, TLS_CERT=str(certificate), TLS_KEY=str(key)) as here:
+        import ssl
+
+        context = ssl.create_default_context(cafile=certificate)
+        url = here.url.replace("http:", "https:")
+        with urllib.request.urlopen(f"{url}sign-in/", context=context, timeout=30) as answer:
+            assert "__Host-csrf" in answer.headers["Set-Cookie"]
+            assert "Secure" in answer.headers["Set-Cookie"]
+        assert here.program.says(f"Failover Desk runs at {url}")
+
+
+def test_the_demo_has_clusters_people_and_a_tour_and_forgets_everything(tmp_path: Path) -> None:
+    real = f"sqlite:///{tmp_path}/real.sqlite3"
+    with desk(["demo"], tmp_path, DATABASE_URL=real) as here:
+        [data] = tmp_path.glob("failover-desk-demo-*")
+        assert here.program.says(f"Failover Desk runs at {here.url}")
+        assert [number for number in range(1, 6) if f"\n  {number}. " in here.program.output()] == [1, 2, 3, 4, 5]
+        for name in ("a.rivera", "s.tanaka", "j.lind", "k.osei", "m.okafor", "n.adeyemi", "wall"):
+            assert name in here.program.output()
+        browser = sign_in(here, "a.rivera", "demo")
+        eventually(lambda: "/dr/dc1/finance" in browser.open(here.url, timeout=30).read().decode())
+        family = family_of(here.program.pid)
+        here.program.process.send_signal(signal.SIGINT)
+        assert here.program.process.wait(timeout=60) == 0, here.program.output()
+        eventually(lambda: not any(runs(pid) for pid in family))
+        assert not data.exists()
+        assert not (tmp_path / "real.sqlite3").exists()
+
+
+def test_the_demo_wants_a_folder_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "desk.sqlite3").write_text("somebody's")
+    refused = subprocess.run(
+        manage("demo", "--data", str(tmp_path)), env=bare_environ(), capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 1
+    assert f"{tmp_path} is not empty" in refused.stderr
+    assert (tmp_path / "desk.sqlite3").read_text() == "somebody's"
+
+
+def test_make_takes_the_desk_with_it_when_it_is_killed(tmp_path: Path) -> None:
+    """As `make demo` starts it: a parent that does nothing but wait."""
+    script = f'"{sys.executable}" manage.py up --with-parent & wait'
+    environ = bare_environ(
+        PORT=str(free_port()), STATIC_ROOT=str(tmp_path.parent / "static"), FAILOVER_DESK_DATA=str(tmp_path / "data")
+    )
+    with running(["sh", "-c", script], tmp_path / "log", environ=environ) as make:
+        eventually(lambda: make.says("Ctrl-C stops it"), within=120)
+        family = family_of(make.pid)
+        make.process.kill()
+        eventually(lambda: not any(runs(pid) for pid in family))
+
+
+def answers(here: Desk) -> bool:
+    try:
+        return "Failover Desk" in here.page("sign-in/")
+    except OSError:
+        return False
+
+
+def sign_in(here: Desk, name: str, password: str) -> urllib.request.OpenerDirector:
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
+    form = browser.open(f"{here.url}sign-in/", timeout=30).read().decode()
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form)
+    assert token
+    fields = {"csrfmiddlewaretoken": token[1], "username": name, "password": password}
+    answer = browser.open(f"{here.url}sign-in/", urllib.parse.urlencode(fields).encode(), timeout=30)
+    assert answer.status == 200
+    assert name in answer.read().decode()
+    return browser
+
+
+MAKE_CERTIFICATE = """
+import datetime, ipaddress, sys
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+key = ec.generate_private_key(ec.SECP256R1())
+name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "desk")])
+now = datetime.datetime.now(datetime.UTC)
+made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+made = made.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
+made = made.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+open(sys.argv[1], "wb").write(made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+private = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+open(sys.argv[2], "wb").write(key.private_bytes(serialization.Encoding.PEM, *private))
+"""
