@@ -28,7 +28,7 @@ Invented, because nothing public tells:
 
 from __future__ import annotations
 
-from dashboard.simulator import faults, scenarios
+from dashboard.simulator import faults, scenarios, wire
 from dashboard.simulator.calls import Received
 from dashboard.simulator.cluster import Cluster
 from dashboard.simulator.doors import Door, serve, transport
@@ -49,4 +49,5 @@ __all__ = [
     "scenarios",
     "serve",
     "transport",
+    "wire",
 ]

@@ -64,7 +64,7 @@ class Cluster:
         self._reads: deque[tuple[int, Received]] = deque(maxlen=READS_KEPT)
         self._writes: list[tuple[int, Received]] = []
 
-    # -- the log ----------------------------------------------------------------------------------------------
+    # -- the log ---------------------------------------------------------------------------------------------
 
     @property
     def log(self) -> list[Received]:
@@ -84,7 +84,7 @@ class Cluster:
         (self._reads if call.method == "GET" else self._writes).append((next(self._numbers), entry))
         return entry
 
-    # -- answering ----------------------------------------------------------------------------------------------
+    # -- answering -------------------------------------------------------------------------------------------
 
     def apply(self, call: Call, entry: Received, now: Time) -> Answer:
         """Carry the request out. The caller holds the world."""
@@ -106,7 +106,7 @@ class Cluster:
     def next_snapshot(self) -> int:
         return next(self._snapshots)
 
-    # -- people ---------------------------------------------------------------------------------------------------
+    # -- people ----------------------------------------------------------------------------------------------
 
     def log_in(self, username: object, password: object, now: Time) -> str:
         """A session token, valid ten hours. A wrong password is 401 (SEEN LIVE)."""
@@ -137,7 +137,7 @@ class Cluster:
         account = self._accounts.get(call.token, NOBODY)
         return NOBODY if account.expires is not None and account.expires <= now else account
 
-    # -- things a test does to it ---------------------------------------------------------------------------------
+    # -- things a test does to it ----------------------------------------------------------------------------
 
     def rename(self, name: str) -> None:
         """Names are changeable and not unique; the UUID stays."""

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 LARGEST_BODY = 1_000_000
 
 
-# -- in one process -------------------------------------------------------------------------------------------------
+# -- in one process ------------------------------------------------------------------------------------------
 
 
 def transport(cluster: Cluster) -> httpx.MockTransport:
@@ -59,11 +59,13 @@ def transport(cluster: Cluster) -> httpx.MockTransport:
         if meets is Connect.HANGS:
             let_pass(patience.get("connect") or 0)
             raise httpx.ConnectTimeout("timed out", request=request)
-        limit = patience.get("read")
+        left = patience.get("read")  # one read: all waiting before the first byte counts together
 
         def pause(seconds: float) -> bool:
-            stays = limit is None or seconds < limit
-            passes = seconds if stays else limit or 0
+            nonlocal left
+            stays = left is None or seconds < left
+            passes = seconds if stays else left or 0
+            left = None if left is None else left - passes
             if isinstance(clock, ManualClock):
                 clock.pass_time(passes)
             elif passes:
@@ -72,7 +74,7 @@ def transport(cluster: Cluster) -> httpx.MockTransport:
 
         target = request.url.raw_path.decode("ascii")
         reply = exchange(cluster, Call(request.method, target, request.headers, request.read()), pause)
-        return _respond(request, reply, lambda: let_pass(limit or 0))
+        return _respond(request, reply, lambda: let_pass(left or 0))
 
     return httpx.MockTransport(handle)
 
@@ -106,7 +108,7 @@ class _Half(httpx.SyncByteStream):
         )
 
 
-# -- over HTTPS -----------------------------------------------------------------------------------------------------
+# -- over HTTPS ----------------------------------------------------------------------------------------------
 
 Respond = Callable[[Call, Pause], Reply]
 Greet = Callable[[], Connect]

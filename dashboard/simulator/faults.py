@@ -66,6 +66,7 @@ class Fault:
     count: int | None = 1
     skip: int = 0
     grace: float = 0.0
+    armed_by: str = ""  # part of the path of the request that starts `grace`
     up: float = 0.0  # with `down`: healthy for `up` seconds, faulty for `down` seconds, and again
     down: float = 0.0
     _since: float | None = field(default=None, repr=False)
@@ -75,6 +76,8 @@ class Fault:
         if (self.method and method != self.method) or self.path not in path or self.count == 0:
             return False
         if self._since is None:
+            if self.armed_by not in path:
+                return False
             self._since = now
         running = now - self._since - self.grace
         if running < 0 or (self.down > 0 and running % (self.up + self.down) < self.up):
@@ -223,9 +226,9 @@ def redirect(location: str = "https://192.0.2.1/", *, applied: bool = False, **w
     return Fault(Sees.BODY, status=307, location=location, applied=applied, **where)
 
 
-def silent(*, count: int | None = None, grace: float = 0.0) -> Fault:
+def silent(*, count: int | None = None, grace: float = 0.0, armed_by: str = "") -> Fault:
     """The node is gone: connections hang, open ones never answer, nothing is processed."""
-    return Fault(Sees.NOTHING, Connect.HANGS, applied=False, count=count, grace=grace)
+    return Fault(Sees.NOTHING, Connect.HANGS, applied=False, count=count, grace=grace, armed_by=armed_by)
 
 
 def refused(*, count: int | None = None, grace: float = 0.0) -> Fault:

@@ -59,7 +59,7 @@ class Relationship:
     version: int = 1  # of the source's settings: its ETag
     jobs: int = 0
 
-    # -- what moves with the clock --------------------------------------------------------------------------
+    # -- what moves with the clock ---------------------------------------------------------------------------
 
     def advance(self, now: Time) -> None:
         """Play what is due until `now`."""
@@ -144,7 +144,7 @@ class Relationship:
             self.queue.insert(0, self.replicating)
         self.work, self.replicating = None, None
 
-    # -- what people ask for ------------------------------------------------------------------------------------
+    # -- what people ask for ---------------------------------------------------------------------------------
 
     def make_writable(self, now: Time) -> None:
         """Accept the revert. A running job is given up (INFERRED); the source is not needed (DOCUMENTED)."""
@@ -213,7 +213,7 @@ class Relationship:
                 f"Relationship {self.id} is {self.state}; it must be {state}.",
             )
 
-    # -- handles for tests: each first plays what is due -----------------------------------------------------------
+    # -- handles for tests: each first plays what is due -----------------------------------------------------
 
     def status(self) -> Json:
         """The target status as it is on the wire right now."""

@@ -53,8 +53,8 @@ OBJECTIVES: tuple[tuple[str, str, str], ...] = (
 def demo(clock: Clock = time.time) -> World:
     """A morning on which dc1-prod has lost its power: every state, and most of what can go wrong.
 
-    dr-east and dc1-prod answer for the first minute, so that they can be registered and their rows are known,
-    and then fall silent. Four relationships onto dr-west are ready for a failover: finance shows a revert of
+    dr-east and dc1-prod fall silent a minute after the first list that they give, so that they can be registered
+    and their rows are known. Four relationships onto dr-west are ready for a failover: finance shows a revert of
     20 seconds with figures, engineering one of 35 seconds without. legal hangs for ever, cctv-12 fails.
     """
     world = World(clock)
@@ -106,6 +106,7 @@ def demo(clock: Clock = time.time) -> World:
     legal = world.relate(
         dc1, "/archive/legal", archive, "/vault/legal", age=5.27 * HOUR, every=12 * HOUR, takes=47 * MINUTE
     )
+    legal.error = engineering.error
     legal.revert_takes, legal.revert_ends = 30.0, RevertEnds.HANGS
     cctv = world.relate(
         branches[12], "/cctv", hub, "/hub/cctv-12", age=12 * MINUTE, every=10 * MINUTE, takes=440, percent=91
@@ -116,7 +117,7 @@ def demo(clock: Clock = time.time) -> World:
     tills.revert_takes, tills.rate = 15.0, 20e6
 
     for cluster in (east, dc1):
-        cluster.faults.add(faults.silent(grace=60))
+        cluster.faults.add(faults.silent(grace=60, armed_by="/target-relationships/status/"))
     return world
 
 

@@ -10,9 +10,9 @@ import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-Json: TypeAlias = dict[str, object]
+Json: TypeAlias = dict[str, Any]
 Time: TypeAlias = float  # seconds since the epoch
 
 

@@ -57,7 +57,7 @@ class World:
         self._later: list[tuple[Time, int, Callable[[Time], object]]] = []
         self._order = itertools.count()
 
-    # -- time ---------------------------------------------------------------------------------------------------
+    # -- time ------------------------------------------------------------------------------------------------
 
     @contextmanager
     def entered(self) -> Iterator[Time]:
@@ -83,7 +83,7 @@ class World:
                 relationship.advance(now)
             return now
 
-    # -- building -------------------------------------------------------------------------------------------------
+    # -- building --------------------------------------------------------------------------------------------
 
     def add_cluster(self, name: str, *, version: str = "7.8.0", listens: bool = True) -> Cluster:
         """A new cluster. One that does not listen is only a name at the other end of a relationship."""
@@ -148,7 +148,7 @@ class World:
         for place in (self, relationship.source.cluster, relationship.target.cluster):
             place.relationships.pop(relationship.id, None)
 
-    # -- looking ----------------------------------------------------------------------------------------------------
+    # -- looking ---------------------------------------------------------------------------------------------
 
     def relationship(self, target_path: str) -> Relationship:
         """The relationship onto that target path, with or without its trailing slash. Raises KeyError."""
