@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import http.cookiejar
 import os
 import re
 import signal
+import ssl
 import stat
 import subprocess
 import sys
-import urllib.parse
-import urllib.request
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from tests.running.processes import (
@@ -51,8 +51,7 @@ class Desk:
         self.url = f"http://127.0.0.1:{environ['PORT']}/"
 
     def page(self, path: str) -> str:
-        with urllib.request.urlopen(self.url + path, timeout=30) as answer:
-            return str(answer.read().decode())
+        return httpx.get(self.url + path, timeout=30).raise_for_status().text
 
     def pid_of(self, name: str) -> int | None:
         found = [pid for pid in children_of(self.program.pid) if PROGRAMS[name] in command_of(pid)]
@@ -133,7 +132,7 @@ def test_up_starts_again_whatever_is_killed(tmp_path: Path) -> None:
             before = here.pid_of(name)
             assert before
             os.kill(before, signal.SIGKILL)
-            eventually(lambda name=name, before=before: here.pid_of(name) not in (None, before))
+            eventually(partial(has_another_pid, here, name, before))
         eventually(lambda: here.program.output().count("ready.") >= 4)  # both workers, twice
         eventually(lambda: answers(here))
 
@@ -150,13 +149,10 @@ def test_up_serves_tls_when_it_is_given_a_certificate(tmp_path: Path) -> None:
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subprocess.run([sys.executable, "-c", MAKE_CERTIFICATE, certificate, key], check=True)
     with desk(["up"], tmp_path, TLS_CERT=str(certificate), TLS_KEY=str(key)) as here:
-        import ssl
-
-        context = ssl.create_default_context(cafile=certificate)
         url = here.url.replace("http:", "https:")
-        with urllib.request.urlopen(f"{url}sign-in/", context=context, timeout=30) as answer:
-            assert "__Host-csrf" in answer.headers["Set-Cookie"]
-            assert "Secure" in answer.headers["Set-Cookie"]
+        answer = httpx.get(f"{url}sign-in/", verify=ssl.create_default_context(cafile=certificate), timeout=30)
+        assert answer.headers["Set-Cookie"].startswith("__Host-csrf")
+        assert "Secure" in answer.headers["Set-Cookie"]
         assert here.program.says(f"Failover Desk runs at {url}")
 
 
@@ -169,7 +165,7 @@ def test_the_demo_has_clusters_people_and_a_tour_and_forgets_everything(tmp_path
         for name in ("a.rivera", "s.tanaka", "j.lind", "k.osei", "m.okafor", "n.adeyemi", "wall"):
             assert name in here.program.output()
         browser = sign_in(here, "a.rivera", "demo")
-        eventually(lambda: "/dr/dc1/finance" in browser.open(here.url, timeout=30).read().decode())
+        eventually(lambda: "/dr/dc1/finance" in browser.get(here.url).text)
         family = family_of(here.program.pid)
         here.program.process.send_signal(signal.SIGINT)
         assert here.program.process.wait(timeout=60) == 0, here.program.output()
@@ -204,19 +200,21 @@ def test_make_takes_the_desk_with_it_when_it_is_killed(tmp_path: Path) -> None:
 def answers(here: Desk) -> bool:
     try:
         return "Failover Desk" in here.page("sign-in/")
-    except OSError:
+    except httpx.HTTPError:
         return False
 
 
-def sign_in(here: Desk, name: str, password: str) -> urllib.request.OpenerDirector:
-    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
-    form = browser.open(f"{here.url}sign-in/", timeout=30).read().decode()
-    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form)
+def has_another_pid(here: Desk, name: str, before: int) -> bool:
+    return here.pid_of(name) not in {None, before}
+
+
+def sign_in(here: Desk, name: str, password: str) -> httpx.Client:
+    browser = httpx.Client(timeout=30, follow_redirects=True)
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', browser.get(f"{here.url}sign-in/").text)
     assert token
     fields = {"csrfmiddlewaretoken": token[1], "username": name, "password": password}
-    answer = browser.open(f"{here.url}sign-in/", urllib.parse.urlencode(fields).encode(), timeout=30)
-    assert answer.status == 200
-    assert name in answer.read().decode()
+    answer = browser.post(f"{here.url}sign-in/", data=fields).raise_for_status()
+    assert name in answer.text
     return browser
 
 
