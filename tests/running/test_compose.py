@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import urllib.request
 from argparse import ArgumentParser
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 import yaml
@@ -267,9 +267,8 @@ def test_the_web_server_is_healthy_and_stops_when_asked(machine: Machine) -> Non
         def is_healthy() -> bool:
             assert runs(web.pid), web.output()
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{machine.web_port}/health/", timeout=5) as answer:
-                    return bool(answer.status == 200)
-            except ConnectionRefusedError:
+                return httpx.get(f"http://127.0.0.1:{machine.web_port}/health/", timeout=5).status_code == 200
+            except httpx.TransportError:
                 return False
 
         eventually(is_healthy)
