@@ -34,11 +34,13 @@ class Grade(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """The settings of judgement. `critical_at` is a multiple of the objective."""
+    """The settings of judgement. `critical_at` is a multiple of the objective. A recovery point that lies further ahead
+    than `skew_tolerated` has no age: somebody's clock is wrong, and a wrong clock must not look like fresh data."""
 
     critical_at: float = 2.0
     stalled_after: timedelta = timedelta(minutes=5)
     failed_jobs_critical: int = 3
+    skew_tolerated: timedelta = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +81,7 @@ def grade(facts: Facts, now: datetime, thresholds: Thresholds) -> Verdict:
     return _certain(facts) or _replicating(facts, now, thresholds)
 
 
-def _certain(facts: Facts) -> Verdict | None:
+def _certain(facts: Facts) -> Verdict | None:  # noqa: C901 - a table, best read in one place
     """Verdicts that time does not touch: unknown, active, ended, and everything that does not replicate."""
     if facts.silent_since:
         return Verdict(Grade.UNKNOWN, "As of {at}", facts.silent_since)
@@ -106,34 +108,38 @@ def _certain(facts: Facts) -> Verdict | None:
     return None
 
 
-def _replicating(facts: Facts, now: datetime, thresholds: Thresholds) -> Verdict:
+def _replicating(facts: Facts, now: datetime, thresholds: Thresholds) -> Verdict:  # noqa: C901 - the same
     """ESTABLISHED: late, failing, stalled or fine. The earliest moment that would change it is carried along."""
-    late_at = critical_at = None
+    late_at = critical_at = known_at = None
     if facts.recovery_point_at is not None:
+        known_at = facts.recovery_point_at - thresholds.skew_tolerated
         late_at = facts.recovery_point_at + facts.objective
         critical_at = facts.recovery_point_at + facts.objective * thresholds.critical_at
     stalled_at = facts.stalled_since + thresholds.stalled_after if facts.stalled_since else None
     stalled = stalled_at is not None and stalled_at <= now
-    changes = min((t for t in (late_at, critical_at, stalled_at) if t and t > now), default=None)
+    changes = min((t for t in (known_at, late_at, critical_at, stalled_at) if t and t > now), default=None)
 
     def verdict(at: Grade, reason: str = "", since: datetime | None = None) -> Verdict:
         return Verdict(at, reason, since, changes)
 
     failing = facts.failed_jobs >= thresholds.failed_jobs_critical
+    failures = f"Last {facts.failed_jobs} jobs failed" if facts.failed_jobs > 1 else "Last job failed"
     if critical_at is not None and critical_at <= now:
         if stalled:
             return verdict(Grade.CRITICAL, "Job stalled {for}", facts.stalled_since)
         if failing:
-            return verdict(Grade.CRITICAL, f"Last {facts.failed_jobs} jobs failed")
+            return verdict(Grade.CRITICAL, failures)
         return verdict(Grade.CRITICAL, "Recovery point late")
     if failing:
-        return verdict(Grade.CRITICAL, f"Last {facts.failed_jobs} jobs failed")
+        return verdict(Grade.CRITICAL, failures)
     if stalled:
         return verdict(Grade.WARNING, "Job stalled {for}", facts.stalled_since)
     if late_at is not None and late_at <= now:
         return verdict(Grade.WARNING, "Recovery point late")
     if facts.failed_jobs or facts.error:
         return verdict(Grade.WARNING, "Last job failed")
+    if known_at is not None and known_at > now:
+        return verdict(Grade.WARNING, "Recovery point in future")
     if facts.replication_enabled is False:
         return verdict(Grade.WARNING, "Replication is off")
     if facts.recovery_point_at is None:

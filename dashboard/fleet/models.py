@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
 from dashboard.fleet.health import Grade
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dashboard.qumulo.records import TargetStatus
 
 
@@ -40,15 +43,17 @@ class Cluster(models.Model):
     executor_token = models.TextField(blank=True, help_text="Encrypted with EXECUTOR_KEY; empty: watched only.")
     added_at = models.DateTimeField(auto_now_add=True)
 
+    # All times are when a reading began: what it shows is at least as young as that.
     next_read_at = models.DateTimeField(auto_now_add=True, db_index=True)
-    last_try_at = models.DateTimeField(null=True)
+    last_try_at = models.DateTimeField(null=True, help_text="When a reading began last, whatever came of it.")
     last_read_at = models.DateTimeField(null=True, help_text="The last answer that could be read.")
-    sources_read_at = models.DateTimeField(null=True)
+    sources_read_at = models.DateTimeField(null=True, help_text="When its source statuses were asked for last.")
     silent = models.BooleanField(default=False, help_text="Not read for UNKNOWN_AFTER: its rows are Unknown.")
     trouble = models.CharField(max_length=16, blank=True, choices=Trouble.choices)
     trouble_words = models.TextField(blank=True)
     trouble_since = models.DateTimeField(null=True)
-    node_state = models.CharField(max_length=32, blank=True)
+    unreadable_rows = models.TextField(blank=True, help_text="Rows of its list that could never be read, and why.")
+    node_state = models.CharField(max_length=64, blank=True)
     clock_ahead = models.IntegerField(null=True, help_text="Seconds by which its clock is ahead of ours.")
     executor_checked_at = models.DateTimeField(null=True)
     executor_trouble = models.TextField(blank=True)
@@ -77,6 +82,21 @@ class Objective(models.Model):
             models.UniqueConstraint(fields=["cluster", "path_prefix"], name="one_objective_per_path_prefix"),
             models.CheckConstraint(condition=Q(seconds__gt=0), name="an_objective_is_longer_than_nothing"),
         ]
+
+    def __str__(self) -> str:
+        return f"{self.cluster.name}:{self.path_prefix}"
+
+    def covers(self, path: str) -> bool:
+        """Whole components only: `/dr/a` covers `/dr/a/` and `/dr/a/b`, and not `/dr/ab`."""
+        return f"{path.rstrip('/')}/".startswith(f"{self.path_prefix.rstrip('/')}/")
+
+
+def objective_for(path: str, objectives: Iterable[Objective]) -> int:
+    """Seconds: of the longest prefix that covers the path, or OBJECTIVE_DEFAULT."""
+    covering = [each for each in objectives if each.covers(path)]
+    if not covering:
+        return int(settings.OBJECTIVE_DEFAULT.total_seconds())
+    return max(covering, key=lambda each: len(each.path_prefix.rstrip("/"))).seconds
 
 
 class RelationshipQuerySet(models.QuerySet["Relationship"]):
