@@ -99,7 +99,8 @@ def plan_redis(data: Path, environ: Mapping[str, str]) -> tuple[Child, str]:
     if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
         path = Path(tempfile.mkdtemp(prefix="failover-desk-")) / "redis.sock"
     command = [_find_redis(), "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700"]
-    command += ["--dir", str(path.parent), "--save", "", "--appendonly", "no", "--loglevel", "warning"]
+    command += ["--dir", str(path.parent), "--save", "", "--appendonly", "no"]
+    command += ["--logfile", str(data / "redis.log"), "--loglevel", "warning"]
     command += ["--maxmemory", "256mb", "--maxmemory-policy", "noeviction"]
     return Child(name="redis", command=command, environ=hide_executor_key(environ), last=True), f"unix://{path}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import stat
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,10 @@ def test_a_taken_port_is_refused_by_its_number() -> None:
 
 
 @pytest.mark.parametrize("folder", ["short", "long" * 25])
-def test_the_embedded_redis_answers_on_a_socket_for_its_owner_alone(tmp_path: Path, folder: str) -> None:
+def test_the_embedded_redis_answers_on_a_socket_for_its_owner_alone(
+    tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path.parent))  # where a socket goes whose path would be too long
     data = tmp_path / folder
     data.mkdir()
     child, url = embedded.plan_redis(data, bare_environ())

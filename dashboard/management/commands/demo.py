@@ -92,6 +92,8 @@ def _start_over_in(data: Path | None, parent: list[str]) -> None:
     environ = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in _NOT_FOR_A_DEMO}
     environ |= {"FAILOVER_DESK_DATA": str(folder), "DEMO": "1", "CLUSTER_ALLOWED_CIDRS": "127.0.0.0/8"}
     environ.setdefault("LOG_LEVEL", "WARNING")
+    # Celery says so to whoever is root; here it would only push the tour off the screen.
+    environ.setdefault("PYTHONWARNINGS", "ignore:You're running the worker with superuser privileges")
     make_missing_keys_and_start_over(["demo", "--prepared", *parent, *([] if data else ["--temporary"])], environ)
 
 
