@@ -50,7 +50,7 @@ def test_the_certificate_that_is_meant_is_accepted(case):
 def issued_by_the_pinned() -> tuple[Issued, Trust]:
     """A self-signed certificate that may issue others, as `openssl req -x509` makes it by default."""
     own = self_signed()
-    return issue("qumulo", by=own), Trust.pinned(own.pem)
+    return issue("impostor", by=own), Trust.pinned(own.pem)
 
 
 REFUSED: dict[str, Case] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from concurrent.futures import Future
 
 import httpcore
@@ -128,8 +127,3 @@ def test_an_address_that_is_dead_leaves_time_for_the_next():
             wire._lookups.pop(("two.example", port), None)
             for filler in fillers:
                 filler.close()
-
-
-def test_the_clock_counts_sleep():
-    before = time.clock_gettime(time.CLOCK_BOOTTIME)
-    assert before <= boottime() <= time.clock_gettime(time.CLOCK_BOOTTIME)
