@@ -20,6 +20,7 @@ from dashboard.fleet.models import Relationship
 
 FIRST_NUMBER = 1001
 STATES = [(state.value, WORDS[state]) for state in State]
+OPEN_VALUES = [state.value for state in OPEN]
 
 
 class Request(models.Model):
@@ -120,7 +121,7 @@ class Failover(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["relationship"],
-                condition=Q(state__in=OPEN),
+                condition=Q(state__in=OPEN_VALUES),
                 name="one_open_failover_per_relationship",
             ),
             models.UniqueConstraint(fields=["request", "position"], name="one_failover_per_position"),
@@ -133,7 +134,7 @@ class Failover(models.Model):
                 name="what_was_sent_says_when",
             ),
         ]
-        indexes = [models.Index(fields=["next_step_at"], condition=Q(state__in=OPEN), name="failover_due")]
+        indexes = [models.Index(fields=["next_step_at"], condition=Q(state__in=OPEN_VALUES), name="failover_due")]
 
     def __str__(self) -> str:
         return self.number

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from dashboard.fleet import access
-from tests.failovers.desk import Desk
-
 
 @pytest.fixture
 def desk(db, cast):
+    # Imported here: this file is loaded before Django is.
+    from dashboard.fleet import access
+    from tests.failovers.desk import Desk
+
     yield Desk(cast)
     access.forget_transports()

@@ -9,15 +9,18 @@ import pytest
 from dashboard.audit.models import Entry
 from dashboard.failovers.lifecycle import Refused, Stale, State
 from dashboard.simulator import RevertEnds, faults
+from dashboard.simulator import State as Api
 from tests.failovers.desk import pass_time
 
-LOST = faults.lost_request(path="/make-writable")
+
+def lost():
+    return faults.lost_request(path="/make-writable")
 
 
 @pytest.fixture
 def doubtful(desk):
     """Sent, never received, the settle window over, and read a moment ago."""
-    failover = desk.sent(LOST)
+    failover = desk.sent(lost())
     pass_time(181)
     desk.step(failover)
     return failover
@@ -48,7 +51,7 @@ def test_a_new_try_is_a_new_request_with_a_new_approval(desk, doubtful):
 
 
 def test_it_is_not_closed_while_the_request_may_still_arrive(desk):
-    failover = desk.sent(LOST)
+    failover = desk.sent(lost())
     desk.step(failover)
     with pytest.raises(Refused, match="It may still arrive"):
         desk.close(failover)
@@ -76,7 +79,7 @@ def test_not_applied_needs_a_reading_of_this_moment(desk, doubtful):
 
 
 def test_not_applied_is_refused_when_the_reading_shows_something_else(desk, doubtful):
-    desk.sim.state = "RECONNECTING"
+    desk.sim.state = Api.RECONNECTING
     desk.step(doubtful)
     with pytest.raises(Refused, match="established and read-only"):
         desk.close(doubtful)

@@ -9,6 +9,7 @@ import pytest
 from dashboard.audit.models import Entry
 from dashboard.failovers.lifecycle import Refused, State
 from dashboard.failovers.models import Failover, Request
+from dashboard.simulator import State as Api
 from dashboard.simulator import faults
 from tests.failovers.desk import pass_time
 
@@ -89,7 +90,7 @@ def test_somebody_elses_nonce_is_not_theirs(desk, cast):
 
 
 def test_a_relationship_that_is_not_established_is_refused(desk):
-    desk.sim.state = "RECONNECTING"
+    desk.sim.state = Api.RECONNECTING
     desk.read()
     assert _refused(desk).words == "The relationship is being reconnected. Wait until it is established."
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import httpx
 import pytest
 
 from dashboard.audit import chain
@@ -12,9 +13,30 @@ from dashboard.failovers import execution, holds
 from dashboard.failovers.lifecycle import State
 from dashboard.failovers.models import Failover
 from dashboard.fleet import access
-from dashboard.simulator import faults
+from dashboard.simulator import State as Api
+from dashboard.simulator import faults, transport
+from tests.failovers.desk import Desk
 
 POST = {"path": "/make-writable"}
+
+
+class OutOfReach(httpx.BaseTransport):
+    """The checks get through, the next make-writables find no connection: not a byte of them leaves."""
+
+    def __init__(self, desk: Desk, times: int) -> None:
+        self.inner, self.left = transport(desk.target), times
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "POST" and self.left:
+            self.left -= 1
+            raise httpx.ConnectError("[Errno 111] Connection refused", request=request)
+        return self.inner.handle_request(request)
+
+
+def _out_of_reach(desk: Desk, times: int) -> Failover:
+    failover = desk.approved()
+    access.through(desk.cluster.url, OutOfReach(desk, times))
+    return desk.step(failover)
 
 
 def _tags(failover: Failover) -> list[str]:
@@ -131,25 +153,25 @@ def test_a_refusal_that_a_reading_confirms_ends_it(desk):
 
 def test_a_refusal_that_no_reading_confirms_is_doubt(desk):
     refusal = faults.refusal(409, error_class="x_error", description="No.", **POST)
-    silence = faults.no_answer(applied=False, path="/status", skip=1)
+    silence = faults.no_answer(applied=False, path="/status", skip=1, count=9)
     failover = desk.sent(refusal, silence)
     assert failover.state == State.SENT
     assert failover.answer["kind"] == "doubt"
 
 
 def test_what_provably_never_left_is_tried_again_and_sent_once(desk):
-    failover = desk.sent(faults.refused(count=2, **POST))
+    failover = _out_of_reach(desk, 2)
     assert failover.state == State.APPROVED
     assert "failover.notsent" in _tags(failover)
     desk.step(failover)
     desk.step(failover)
     assert failover.state == State.REVERTING
     assert failover.attempts == 3
-    assert len([r for r in desk.target.make_writable_received(desk.sim.id) if r.applied_at]) == 1
+    assert desk.posts == 1
 
 
 def test_what_never_leaves_is_given_up_after_three_attempts(desk):
-    failover = desk.sent(faults.refused(count=None, **POST))
+    failover = _out_of_reach(desk, 99)
     for _ in range(5):
         desk.step(failover)
     assert failover.state == State.STOPPED
@@ -169,11 +191,11 @@ def test_a_cluster_that_does_not_answer_the_check_is_waited_for(desk):
     ("change", "words"),
     [
         (
-            lambda sim: setattr(sim, "state", "RECONNECTING"),
+            lambda sim: setattr(sim, "state", Api.RECONNECTING),
             "The relationship is being reconnected. Wait until it is established. Nothing was sent.",
         ),
         (
-            lambda sim: setattr(sim, "state", "DISCONNECTING"),
+            lambda sim: setattr(sim, "state", Api.DISCONNECTING),
             "Somebody else has already started it on dr. Nothing was sent.",
         ),
         (
