@@ -169,7 +169,7 @@ STORAGES = {
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"
     },
 }
-WHITENOISE_USE_FINDERS = TESTING
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = TESTING  # tests collect nothing
 
 # Redis: the broker of the doorbell, and a cache of rendered fragments that may always miss.
 REDIS_URL = env.text("REDIS_URL")

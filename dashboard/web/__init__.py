@@ -1,0 +1,1 @@
+"""Every page and fragment; the only room that knows HTTP. Nothing here waits for a cluster."""

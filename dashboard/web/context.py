@@ -1,0 +1,67 @@
+"""What every page may ask for as `desk`. Nothing is read before a template asks."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cached_property
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from dashboard.accounts.models import User
+from dashboard.accounts.people import may_see_audit
+from dashboard.accounts.roles import Role
+from dashboard.failovers.models import Hold
+from dashboard.web.build import build
+from dashboard.web.live import Pulse, pulse
+
+
+class Desk:
+    """`desk.waiting`, `desk.observed_at`, `desk.holds`, `desk.may_see_audit`, `desk.is_admin`, `desk.build`,
+    `desk.now`."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+
+    @cached_property
+    def now(self) -> datetime:
+        return timezone.now()
+
+    @property
+    def build(self) -> str:
+        return build()
+
+    @cached_property
+    def pulse(self) -> Pulse:
+        return pulse()
+
+    @property
+    def waiting(self) -> int:
+        return self.pulse.waiting
+
+    @property
+    def observed_at(self) -> datetime | None:
+        return self.pulse.observed_at
+
+    @cached_property
+    def holds(self) -> QuerySet[Hold]:
+        return Hold.objects.filter(lifted_at=None)
+
+    @cached_property
+    def user(self) -> User | None:
+        """Whoever is signed in; None also where a page is made before anybody could be known."""
+        user = getattr(self._request, "user", None)
+        return user if isinstance(user, User) or getattr(user, "is_authenticated", False) else None
+
+    @property
+    def may_see_audit(self) -> bool:
+        return self.user is not None and may_see_audit(self.user)
+
+    @property
+    def is_admin(self) -> bool:
+        return self.user is not None and self.user.has(Role.ADMIN)
+
+
+def desk(request: HttpRequest) -> dict[str, Desk]:
+    return {"desk": Desk(request)}

@@ -1,0 +1,73 @@
+"""Rendered fragments in Redis. A store that may always miss: every error means "miss", never a broken page.
+
+A Redis that is frozen costs 0.1 s once; then it is left alone for five seconds. Nothing is kept here that the database
+does not know, and nobody's session.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from functools import cache
+
+import redis
+from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 0.1
+AWAY = 5.0
+_PREFIX = "failover-desk:page:"
+
+
+class Fragments:
+    """`get` and `put` of bytes under a key, for seconds. With an empty `url` everything misses."""
+
+    def __init__(self, url: str) -> None:
+        self._redis: redis.Redis | None = None
+        if url:
+            # Without this Retry the client would try four times, with pauses, before it says that Redis is dead.
+            self._redis = redis.Redis.from_url(
+                url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE, retry=Retry(NoBackoff(), 0)
+            )
+        self._away_until = 0.0
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> bytes | None:
+        store = self._present()
+        if store is None:
+            return None
+        try:
+            found = store.get(_PREFIX + key)
+        except (redis.RedisError, OSError) as error:
+            self._stay_away(error)
+            return None
+        return found if isinstance(found, bytes) else None
+
+    def put(self, key: str, value: bytes, *, seconds: float) -> None:
+        store = self._present()
+        if store is None:
+            return
+        try:
+            store.set(_PREFIX + key, value, px=int(seconds * 1000))
+        except (redis.RedisError, OSError) as error:
+            self._stay_away(error)
+
+    def _present(self) -> redis.Redis | None:
+        return self._redis if time.monotonic() >= self._away_until else None
+
+    def _stay_away(self, error: Exception) -> None:
+        with self._lock:
+            first = time.monotonic() >= self._away_until
+            self._away_until = time.monotonic() + AWAY
+        if first:
+            log.warning("Redis does not answer; fragments are rendered anew for %.0f s: %s", AWAY, error)
+
+
+@cache
+def fragments() -> Fragments:
+    """The store of this process."""
+    return Fragments(settings.REDIS_URL)

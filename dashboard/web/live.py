@@ -1,0 +1,125 @@
+"""The answer to a poll: nothing when nothing changed, one rendering for all who have the same rights when it did.
+
+`seen` is the version of what a region shows. The browser says which one it has; equal means 204, zero bytes, and the
+page stays as it is. Every answer, the 204 too, says how old the newest data is (`X-Observed-Age`, seconds), so that a
+page is fresh only while somebody really reads the clusters. The age is that of any cluster: one that is silent has its
+own alarm. Never 304 or 286: the first blanks the page in htmx 2, the second does nothing in htmx 4.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Count, Max, Subquery, Sum, Value
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from dashboard.failovers.lifecycle import State
+from dashboard.failovers.models import Failover
+from dashboard.fleet.models import Cluster
+from dashboard.web.build import build
+from dashboard.web.fragments import fragments
+
+KEEP_FRAGMENT = 60.0
+KEEP_SEEN = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What every page shows of the whole desk. `waiting`: requests that wait for a decision."""
+
+    observed_at: datetime | None
+    waiting: int
+    clusters: str
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the newest successful reading of any cluster; None when there never was one."""
+        return None if self.observed_at is None else max(0.0, (timezone.now() - self.observed_at).total_seconds())
+
+    @property
+    def seen(self) -> str:
+        """The part of a region's `seen` that stands for the clusters and the requests that wait."""
+        return f"{self.clusters}.{self.waiting}"
+
+
+def pulse() -> Pulse:
+    """One query, or none when another poll asked within the last second."""
+    found = json.loads(cached_seen("pulse", _ask_pulse))
+    at = datetime.fromisoformat(found["at"]) if found["at"] else None
+    return Pulse(at, found["waiting"], found["clusters"])
+
+
+def _ask_pulse() -> str:
+    waiting = (
+        Failover.objects.filter(state=State.REQUESTED)
+        .annotate(one=Value(1))
+        .values("one")
+        .annotate(n=Count("request", distinct=True))
+        .values("n")
+    )
+    found = Cluster.objects.aggregate(
+        at=Max("last_read_at"), n=Count("pk"), version=Coalesce(Sum("version"), 0), waiting=Max(Subquery(waiting))
+    )
+    return json.dumps(
+        {
+            "at": found["at"].isoformat() if found["at"] else None,
+            "waiting": found["waiting"] or 0,
+            "clusters": f"{found['n']}.{found['version']}",
+        }
+    )
+
+
+def cached_seen(key: str, compute: Callable[[], str]) -> str:
+    """`compute()`, or what another poll got from it within the last second. `key` names all that it depends on."""
+    key = f"seen:{_digest(key)}"
+    if (found := fragments().get(key)) is not None:
+        return found.decode()
+    seen = compute()
+    fragments().put(key, seen.encode(), seconds=KEEP_SEEN)
+    return seen
+
+
+def live_answer(
+    request: HttpRequest,
+    *,
+    region: str,
+    seen: str,
+    render: Callable[[], str],
+    observed_age: float | None,
+    shared: bool = True,
+) -> HttpResponse:
+    """204 when the browser has `seen` already, else 200 with the fragment.
+
+    `region` names everything but `seen` and the viewer's roles that decides what is rendered: page, filters, object.
+    `render` makes the fragment without a request (no CSRF token of one person may reach another). With `shared=False`
+    it is made for this person alone, and not kept. `observed_age` (seconds): `pulse().age`.
+    """
+    if request.GET.get("seen") == seen:
+        answer = HttpResponse(status=204)
+    elif not shared:
+        answer = HttpResponse(render())
+    else:
+        key = f"html:{_digest(build(), region, seen, _rights(request))}"
+        body = fragments().get(key)
+        if body is None:
+            body = render().encode()
+            fragments().put(key, body, seconds=KEEP_FRAGMENT)
+        answer = HttpResponse(body)
+    if observed_age is not None:
+        answer["X-Observed-Age"] = f"{observed_age:.1f}"
+    return answer
+
+
+def _rights(request: HttpRequest) -> str:
+    return ",".join(sorted(getattr(request.user, "roles", [])))
+
+
+def _digest(*parts: str) -> str:
+    """Keys of one length, that no text in a filter can make meet another key."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -1,0 +1,113 @@
+// Manners of the page: dialogs that the server renders, copying, the search key, menus, the theme. Everything here works
+// without this file, too, only less comfortably.
+(() => {
+  "use strict";
+  const slot = () => document.getElementById("dialog-slot");
+  let opener = null;
+
+  // A dialog that came with its page is `open`, behind it everything is inert; with a script it becomes a real modal.
+  function present() {
+    const dialog = document.querySelector("dialog[open]:not(:modal), #dialog-slot > dialog:not([open])");
+    if (!dialog || dialog.matches(":modal")) return;
+    for (const node of document.querySelectorAll("body > [inert]")) node.inert = false;
+    dialog.close();
+    dialog.showModal();
+    (dialog.querySelector("[autofocus]") ?? dialog).focus();
+    dialog.addEventListener("close", () => leave(dialog), { once: true });
+  }
+
+  // One that was fetched into the slot goes away; one that is the page leads back to where it came from.
+  function leave(dialog) {
+    if (dialog.dataset.back && !dialog.hasAttribute("data-fetched")) {
+      location.assign(dialog.dataset.back);
+      return;
+    }
+    dialog.remove();
+    opener?.focus();
+    opener = null;
+  }
+
+  document.addEventListener("htmx:afterSwap", ({ detail }) => {
+    if (detail.target !== slot()) return;
+    opener ??= detail.requestConfig?.elt ?? null;
+    slot().querySelector("dialog")?.setAttribute("data-fetched", "");
+    present();
+  });
+
+  async function copy(button) {
+    const said = button.dataset.copy;
+    const text = said.startsWith("#") ? document.querySelector(said)?.textContent.trim() : said || location.href;
+    const words = button.textContent;
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = button.dataset.copied ?? words;
+    } catch {
+      prompt(button.dataset.copyByHand ?? "", text);  // no clipboard over plain HTTP: the text to copy by hand
+    }
+    setTimeout(() => { button.textContent = words; }, 2000);
+  }
+
+  function setTheme(theme) {
+    if (theme) document.documentElement.dataset.theme = theme;
+    else delete document.documentElement.dataset.theme;
+    try {
+      if (theme) localStorage.setItem("theme", theme);
+      else localStorage.removeItem("theme");
+    } catch {
+      // Storage is switched off: the choice lasts until the next page.
+    }
+    markTheme();
+  }
+
+  function markTheme() {
+    const chosen = document.documentElement.dataset.theme ?? "";
+    for (const button of document.querySelectorAll("[data-set-theme]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.setTheme === chosen));
+    }
+  }
+
+  function closeMenus(except) {
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      if (menu !== except) menu.open = false;
+    }
+  }
+
+  document.addEventListener("click", (event) => {
+    closeMenus(event.target.closest("details.menu"));
+    const close = event.target.closest("[data-close]");
+    const dialog = close?.closest("dialog:modal");
+    if (dialog) {
+      event.preventDefault();
+      dialog.close();
+    }
+    const copier = event.target.closest("[data-copy]");
+    if (copier) copy(copier);
+    const theme = event.target.closest("[data-set-theme]");
+    if (theme) setTheme(theme.dataset.setTheme);
+  });
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") {
+      const menu = document.activeElement?.closest("details.menu[open]");
+      closeMenus(null);
+      menu?.querySelector("summary").focus();
+    }
+    const typing = event.target.closest("input, textarea, select, dialog, [contenteditable]");
+    if (event.key !== "/" || typing || event.ctrlKey || event.metaKey || event.altKey) return;
+    const search = document.querySelector("input[type=search]");
+    if (search) {
+      event.preventDefault();
+      search.focus();
+      search.select();
+    }
+  });
+
+  function unveil() {
+    for (const node of document.querySelectorAll("[data-needs-script]")) node.hidden = false;
+  }
+  document.addEventListener("htmx:afterSwap", unveil);
+
+  unveil();
+  markTheme();
+  present();
+})();

@@ -1,0 +1,82 @@
+// Is what this page shows still true? Winds up the CSS watchdogs (#fresh, .live, .w-stale) on each answer whose data is
+// young enough, and on nothing else: a dead script, network, server or sweep all end in STALE by themselves. Also keeps
+// what a swap would lose, and never lets an answer in that is not ours.
+(() => {
+  "use strict";
+  const wall = document.documentElement.classList.contains("wall");
+  const watchdogs = new Set(["grey", "hide", "show"]);
+  const limit = parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--stale-after"));
+
+  // A header that is missing counts as old: in JavaScript +null is 0, which would be the freshest of all.
+  function ageOf(text) {
+    return text === null || text.trim() === "" ? Infinity : Number(text);
+  }
+
+  // Set to the age of the data, not to zero: what was 40 s old when it came is called stale 5 s later.
+  function windUp(age) {
+    if (!(age >= 0 && age < limit)) return;
+    for (const node of document.querySelectorAll("#fresh, #fresh > *, .live, .w-stale")) {
+      node.removeAttribute("data-stale");
+      for (const animation of node.getAnimations()) {
+        if (!watchdogs.has(animation.animationName)) continue;
+        animation.cancel();
+        animation.play();
+        animation.currentTime = age * 1000;
+      }
+    }
+  }
+
+  function pollNow() {
+    for (const node of document.querySelectorAll('[hx-trigger^="every"]')) htmx.trigger(node, "poll");
+  }
+
+  // Once per new build and at most once a minute: two builds behind one proxy during an upgrade would reload for ever.
+  // Once a day anyway, because a browser that polls for weeks gathers memory.
+  function reloadForBuild(build) {
+    const old = build === document.documentElement.dataset.build && performance.now() < 86400000;
+    const last = JSON.parse(sessionStorage.getItem("reloaded") ?? '{"build": "", "at": 0}');
+    if (old || (last.build === build && performance.now() < 86400000) || Date.now() - last.at < 60000) return;
+    sessionStorage.setItem("reloaded", JSON.stringify({ build, at: Date.now() }));
+    location.reload();
+  }
+
+  // A proxy's or a captive portal's page with status 200 is not ours, and must not replace the table.
+  document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+    if (!detail.xhr.getResponseHeader("X-Build")) detail.shouldSwap = false;
+  });
+
+  let open = [];
+  let focused = "";
+  document.addEventListener("htmx:beforeSwap", () => {
+    open = Array.from(document.querySelectorAll("details[id][open]"), (node) => node.id);
+    focused = document.activeElement?.id ?? "";
+  });
+  document.addEventListener("htmx:afterSwap", () => {
+    for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+    if (focused && document.activeElement?.id !== focused) {
+      document.getElementById(focused)?.focus({ preventScroll: true });
+    }
+  });
+
+  document.addEventListener("htmx:afterRequest", ({ detail: { xhr } }) => {
+    const build = xhr?.getResponseHeader("X-Build");
+    if (!build) return;
+    const signedOut = xhr.getResponseHeader("X-Signed-Out") === "1";
+    const banner = document.getElementById("signed-out");
+    if (banner) banner.hidden = !signedOut;
+    if (signedOut && wall) location.reload();
+    if (signedOut) return;
+    windUp(ageOf(xhr.getResponseHeader("X-Observed-Age")));
+    if (wall) reloadForBuild(build);
+  });
+
+  // Browsers slow the timers of a tab in the background down to one a minute; whoever comes back must not wait for it.
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) pollNow();
+  });
+  addEventListener("pageshow", (event) => {
+    if (event.persisted) pollNow();
+  });
+
+  windUp(ageOf(document.getElementById("fresh")?.dataset.age ?? document.documentElement.dataset.age ?? null));
+})();
