@@ -98,6 +98,16 @@ def test_a_certificate_that_cannot_be_read_is_refused(settings: Settings, tmp_pa
         checks.refuse_wrong_settings(role="up")
 
 
+def test_a_host_that_nobody_can_name_is_a_warning(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    settings.HOST, settings.BEHIND_PROXY = "10.1.2.3", True
+    checks.refuse_wrong_settings(role="up")
+    assert "ALLOWED_HOSTS lets nobody in from elsewhere" in caplog.text
+    caplog.clear()
+    settings.ALLOWED_HOSTS = ["desk.example.com"]
+    checks.refuse_wrong_settings(role="up")
+    assert not caplog.text
+
+
 @pytest.mark.parametrize("door", [{"HOST": "10.1.2.3", "BEHIND_PROXY": True}, {"BEHIND_PROXY": True}])
 def test_the_demo_stays_on_this_machine(settings: Settings, door: dict[str, Any]) -> None:
     settings.DEMO = True
@@ -129,8 +139,9 @@ def test_a_database_older_than_the_program_is_refused() -> None:
 
 
 @pytest.mark.django_db(transaction=True)  # inside a transaction SQLite does not change its mind
-def test_a_database_that_forgets_is_refused(settings: Settings) -> None:
-    """SQLite: the tests' own connection is safe until it is told otherwise. PostgreSQL: the tests' server is not."""
+def test_a_database_that_forgets_is_refused(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    """SQLite: the tests' own connection is safe until it is told otherwise. PostgreSQL: the tests' server is not, and
+    the tests own its tables."""
     settings.TESTING = False
     if connection.vendor == "sqlite":
         checks.refuse_to_start(role="sweep")
@@ -144,3 +155,4 @@ def test_a_database_that_forgets_is_refused(settings: Settings) -> None:
     else:
         with pytest.raises(ImproperlyConfigured, match=r"fsync = off(.|\n)*synchronous_commit = off"):
             checks.refuse_to_start(role="sweep")
+        assert "owns the audit trail and could switch its guards off" in caplog.text
