@@ -1,0 +1,129 @@
+"""Two at once, on connections of their own, started by a barrier. One wins; the other is told so and changed nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from dashboard.audit import chain
+from dashboard.audit.models import Entry
+from dashboard.failovers import execution
+from dashboard.failovers.lifecycle import Refused, State
+from dashboard.failovers.models import Decision, Failover
+from dashboard.fleet import access
+from dashboard.simulator import faults
+
+ROUNDS = 5
+
+
+@pytest.fixture
+def desk(transactional_db, cast):
+    from tests.failovers.desk import Desk
+
+    yield Desk(cast)
+    access.forget_transports()
+
+
+def at_once(*verbs: Callable[[], Any]) -> list[Any]:
+    """What each gave back: its result, or the Refused that it raised. Anything else is an error of the test."""
+    barrier, results = threading.Barrier(len(verbs)), [None] * len(verbs)
+
+    def run(position: int, verb: Callable[[], Any]) -> None:
+        barrier.wait(10)
+        try:
+            results[position] = verb()
+        except Refused as refusal:
+            results[position] = refusal
+        except BaseException as error:  # noqa: BLE001  shown by the assertion below
+            results[position] = error
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(verbs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    broken = [result for result in results if isinstance(result, BaseException) and not isinstance(result, Refused)]
+    assert not broken, broken
+    return results
+
+
+def _refusals(results: list[Any]) -> int:
+    return sum(isinstance(result, Refused) for result in results)
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_two_approvers_at_once_approve_once(desk, cast, round_):
+    asked = desk.request()
+    results = at_once(lambda: desk.approve(asked), lambda: desk.approve(asked, by=cast.lind))
+    assert _refusals(results) == 1
+    assert Decision.objects.count() == 1
+    assert Entry.objects.filter(tag="request.approved").count() == 1
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_one_approver_in_two_tabs_has_one_vote(desk, round_):
+    asked = desk.request()
+    assert _refusals(at_once(lambda: desk.approve(asked), lambda: desk.approve(asked))) == 1
+    assert Decision.objects.count() == 1
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_approving_and_cancelling_at_once_ends_one_way(desk, round_):
+    asked = desk.request()
+    at_once(lambda: desk.approve(asked), lambda: desk.cancel(asked))
+    failover = asked.failovers.get()
+    assert failover.state in (State.APPROVED, State.CANCELLED)
+    desk.step(failover)
+    assert desk.posts == (failover.state == State.REVERTING)
+    assert chain.verify().ok
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_cancelling_and_sending_at_once_ends_one_way(desk, round_):
+    failover = desk.approved()
+    at_once(lambda: desk.cancel(failover.request), lambda: execution.execute(failover.pk))
+    failover.refresh_from_db()
+    assert (failover.state, desk.posts) in ((State.CANCELLED, 0), (State.REVERTING, 1))
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_many_drivers_at_once_send_once(desk, round_):
+    failover = desk.approved()
+
+    def drive() -> None:
+        # Without the politeness between drivers: each believes that it is its turn.
+        own = Failover.objects.select_related("request", "relationship__cluster").get(pk=failover.pk)
+        with access.executor(own.relationship.cluster) as door:
+            read = door.read(own.relationship)
+            mine = execution._intend(own, read)
+            if mine:
+                execution._post(own, door, read, mine)
+
+    at_once(*[drive] * 6)
+    failover.refresh_from_db()
+    assert (failover.state, failover.attempts, desk.posts) == (State.REVERTING, 1, 1)
+    assert Entry.objects.filter(tag="failover.sent").count() == 1
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_two_requests_at_once_are_one(desk, cast, round_):
+    results = at_once(desk.request, lambda: desk.request(by=cast.tanaka))
+    assert _refusals(results) == 1
+    assert Failover.objects.open().count() == 1
+
+
+def test_a_sender_whose_commit_failed_cannot_take_back_anothers_intent(desk):
+    """The nonce, not the number of the attempt, says whose intent it is."""
+    failover = desk.sent(faults.lost_answer(path="/make-writable"))
+    assert (failover.state, failover.attempts) == (State.SENT, 1)
+    execution._not_sent(failover, "another sender's nonce", "The intent could not be committed.")
+    failover.refresh_from_db()
+    assert failover.state == State.SENT
+    desk.step(failover)
+    assert desk.posts == 1
