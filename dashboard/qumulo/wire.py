@@ -2,15 +2,15 @@
 
 What this room guarantees, whatever the layers above do:
 
-* No call outlasts its deadline. It runs on CLOCK_BOOTTIME, which also counts while the machine sleeps, and it
-is asked before each read and write: timeouts per read, as HTTP clients have them, never fire on a server that
-sends a byte now and then. * A connection is made only to an address that `AddressRule` lets pass, checked on
-the address that the name resolved to and that is then dialled. With a pinned certificate the peer's is
-compared to the last byte before anything is sent. * The send window of a request that changes something is
-checked in the line before its first byte: when it is over, `TooLate` is raised and the cluster has not seen a
-byte of it. * What was written and not acknowledged is dropped by the kernel after 10 s (TCP_USER_TIMEOUT),
-also when this process has been killed: a dead sender's request does not arrive minutes later, when the
-network heals.
+* No call outlasts its deadline. It runs on CLOCK_BOOTTIME, which also counts while the machine sleeps, and it is asked
+  before each read and write: timeouts per read, as HTTP clients have them, never fire on a server that sends a byte
+  now and then.
+* A connection is made only to an address that `AddressRule` lets pass, checked on the address that the name resolved to
+  and that is then dialled. With a pinned certificate the peer's must be equal to it before anything is sent.
+* The send window of a request that changes something is checked in the line before its first byte: when it is over,
+  `TooLate` is raised and the cluster has not seen a byte of it.
+* What was written and not acknowledged is dropped by the kernel after 10 s (TCP_USER_TIMEOUT), also when this process
+  has been killed: a dead sender's request does not arrive minutes later, when the network heals.
 
 Limit: a name is resolved by the C library, which cannot be interrupted. The call gives up in time; the lookup
 ends by itself, in a thread that is shared by all who ask for the same name.
