@@ -10,7 +10,7 @@
     const dialog = document.querySelector("dialog[open]:not(:modal), #dialog-slot > dialog:not([open])");
     if (!dialog || dialog.matches(":modal")) return;
     for (const node of document.querySelectorAll("body > [inert]")) node.inert = false;
-    dialog.close();
+    dialog.removeAttribute("open");  // close() would be heard as if the person had closed it
     dialog.showModal();
     (dialog.querySelector("[autofocus]") ?? dialog).focus();
     dialog.addEventListener("close", () => leave(dialog), { once: true });
@@ -23,7 +23,7 @@
       return;
     }
     dialog.remove();
-    opener?.focus();
+    (document.getElementById(opener?.id ?? "") ?? opener)?.focus();  // a poll may have put another node in its place
     opener = null;
   }
 

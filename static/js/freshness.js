@@ -30,12 +30,13 @@
     for (const node of document.querySelectorAll('[hx-trigger^="every"]')) htmx.trigger(node, "poll");
   }
 
-  // Once per new build and at most once a minute: two builds behind one proxy during an upgrade would reload for ever.
-  // Once a day anyway, because a browser that polls for weeks gathers memory.
-  function reloadForBuild(build) {
-    const old = build === document.documentElement.dataset.build && performance.now() < 86400000;
-    const last = JSON.parse(sessionStorage.getItem("reloaded") ?? '{"build": "", "at": 0}');
-    if (old || (last.build === build && performance.now() < 86400000) || Date.now() - last.at < 60000) return;
+  // For a new build once, and at most once a minute: two builds behind one proxy during an upgrade would reload for
+  // ever. Once a day anyway, because a browser that polls for weeks gathers memory.
+  function reloadWhenDue(build) {
+    const last = JSON.parse(sessionStorage.getItem("reloaded") ?? "{}");
+    if (Date.now() - (last.at ?? 0) < 60000) return;
+    const changed = build !== document.documentElement.dataset.build && build !== last.build;
+    if (!changed && performance.now() < 86400000) return;
     sessionStorage.setItem("reloaded", JSON.stringify({ build, at: Date.now() }));
     location.reload();
   }
@@ -67,7 +68,7 @@
     if (signedOut && wall) location.reload();
     if (signedOut) return;
     windUp(ageOf(xhr.getResponseHeader("X-Observed-Age")));
-    if (wall) reloadForBuild(build);
+    if (wall) reloadWhenDue(build);
   });
 
   // Browsers slow the timers of a tab in the background down to one a minute; whoever comes back must not wait for it.
