@@ -43,7 +43,9 @@ class Timing:
     def scaled(self, factor: float) -> Timing:
         """All times multiplied by `factor`, the order kept; for tests."""
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        scaled = {name: value * factor for name, value in values.items() if isinstance(value, timedelta)}
+        scaled: dict[str, Any] = {
+            name: value * factor for name, value in values.items() if isinstance(value, timedelta)
+        }
         return replace(self, **scaled)
 
 
