@@ -9,7 +9,7 @@ is
 
 A second sweep is harmless, a dead one stops the watching (never the safety), and the supervisor starts it again.
 Steps and readings run in threads and a pass never waits for them, so one slow cluster delays no other; at most two at
-once go to the same cluster.
+once go to the same cluster. Once a minute it writes failed sign-ins into the ledger that nobody followed up, once a day it prunes.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from functools import partial
 from django.conf import settings
 from django.db import close_old_connections, connections
 
+from dashboard.accounts import signin
 from dashboard.database import database_now
 from dashboard.failovers import conduct, execution
 from dashboard.failovers.lifecycle import STARTED
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 THREADS = 16
 PER_CLUSTER = 2
 DAILY = timedelta(days=1)
+MINUTELY = timedelta(minutes=1)
 
 
 class Sweep:
@@ -49,7 +51,7 @@ class Sweep:
         self._reads = ThreadPoolExecutor(THREADS, thread_name_prefix="read")
         self._lock = threading.Lock()
         self._busy: Counter[tuple[str, int]] = Counter()
-        self._pruned_at: datetime | None = None
+        self._done_at: dict[str, datetime] = {}
 
     def once(self) -> None:
         """One pass. Raises nothing that a single row or cluster causes; the database being away is the caller's."""
@@ -59,9 +61,17 @@ class Sweep:
         observe.regrade(now)
         self._step_failovers(now)
         self._hand_out(now)
-        if self._pruned_at is None or now - self._pruned_at > DAILY:
-            self._pruned_at = now
+        if self._is_time("tell", MINUTELY, now):
+            signin.tell_what_is_left()
+        if self._is_time("prune", DAILY, now):
             observe.prune(now)
+
+    def _is_time(self, what: str, every: timedelta, now: datetime) -> bool:
+        last = self._done_at.get(what)
+        if last is not None and now - last < every:
+            return False
+        self._done_at[what] = now
+        return True
 
     def close(self) -> None:
         self._steps.shutdown(wait=True, cancel_futures=True)
@@ -75,14 +85,14 @@ class Sweep:
             self._run(self._steps, ("failover", pk), ("cluster", cluster), partial(execution.execute, pk))
 
     def _hand_out(self, now: datetime) -> None:
-        due = set(observe.due_clusters(now))
         patience = 2 * settings.POLL_EVERY + timedelta(seconds=5)
-        for cluster in Cluster.objects.filter(next_read_at__isnull=False):
+        for cluster in Cluster.objects.filter(pk__in=observe.due_clusters(now)):
             tried = cluster.last_try_at or cluster.added_at
-            if cluster.pk in due and self.with_broker and now - tried < patience:
-                self._run(self._reads, ("bell", cluster.pk), None, partial(self._ring, cluster.pk))
-            elif cluster.pk in due:  # no broker, or nobody took the last two bells
-                self._read(cluster.pk)
+            heard = self.with_broker and now - tried < patience  # else nobody took the last two bells
+            read = self._ring if heard else observe.observe
+            self._run(self._reads, ("read", cluster.pk), None, partial(read, cluster.pk))
+        for pk in observe.executors_due(now):
+            self._run(self._reads, ("executor", pk), None, partial(observe.check_executor, pk))
 
     def _ring(self, cluster: int) -> None:
         try:
@@ -90,9 +100,6 @@ class Sweep:
         except Exception as error:  # noqa: BLE001  whatever the broker does, the cluster is read
             log.warning("The broker takes no reading (%s); the sweep reads by itself", type(error).__name__)
             observe.observe(cluster)
-
-    def _read(self, cluster: int) -> None:
-        self._run(self._reads, ("read", cluster), None, partial(observe.observe, cluster))
 
     def _run(
         self,

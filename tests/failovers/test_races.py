@@ -1,4 +1,4 @@
-"""Two at once, on connections of their own, started by a barrier. One wins; the other is told so and changed nothing."""
+"""Two at once, on connections of their own, started by a barrier. One wins, the other changed nothing."""
 
 from __future__ import annotations
 

@@ -1,0 +1,95 @@
+"""The one clock: what each pass finishes, ends and hands out."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.conf import settings
+
+from dashboard.database import database_now
+from dashboard.failovers.lifecycle import State
+from dashboard.failovers.models import Failover, Heartbeat
+from dashboard.failovers.sweep import Sweep
+from dashboard.fleet import access
+from dashboard.fleet.models import Cluster
+from dashboard.simulator import faults
+from tests.failovers.desk import pass_time
+
+
+@pytest.fixture
+def desk(transactional_db, cast):
+    from tests.failovers.desk import Desk
+
+    yield Desk(cast)
+    access.forget_transports()
+
+
+def _pass(*, with_broker: bool = False) -> None:
+    sweep = Sweep(with_broker=with_broker)
+    sweep.once()
+    sweep.close()
+
+
+def test_it_starts_what_nobody_rang_for_and_sees_it_through(desk):
+    failover = desk.approved()
+    _pass()
+    failover.refresh_from_db()
+    assert failover.state == State.REVERTING
+    desk.clock.pass_time(60)
+    for _ in range(2):
+        pass_time(3)
+        _pass()
+    failover.refresh_from_db()
+    assert (failover.state, desk.posts) == (State.SUCCEEDED, 1)
+
+
+def test_it_ends_what_is_too_late(desk):
+    asked = desk.request()
+    pass_time(1801)
+    _pass()
+    assert asked.failovers.get().state == State.EXPIRED
+
+
+def test_it_reads_the_clusters_that_are_due_without_a_broker(desk):
+    pass_time(settings.POLL_EVERY.total_seconds() + 1)
+    before = Cluster.objects.get(name="dr").last_read_at
+    _pass()
+    assert Cluster.objects.get(name="dr").last_read_at > before
+
+
+def test_it_reads_by_itself_when_nobody_takes_the_bell(desk):
+    """With a broker whose worker is gone, the third round is the sweep's own."""
+    pass_time(3 * settings.POLL_EVERY.total_seconds())
+    before = Cluster.objects.get(name="dr").last_read_at
+    _pass(with_broker=True)
+    assert Cluster.objects.get(name="dr").last_read_at > before
+
+
+def test_it_judges_again_what_time_has_changed(desk):
+    desk.row.refresh_from_db()
+    version = desk.row.version
+    pass_time(3 * 3600)
+    Cluster.objects.update(next_read_at=database_now() + timedelta(hours=1))
+    _pass()
+    desk.row.refresh_from_db()
+    assert desk.row.version > version
+    assert desk.row.grade in ("critical", "unknown")
+
+
+def test_it_says_when_it_came_round(desk):
+    _pass()
+    assert Heartbeat.objects.get(driver="sweep").at
+
+
+def test_one_cluster_that_fails_does_not_stop_the_pass(desk):
+    failover = desk.approved()
+    desk.target.faults.add(faults.garbage(count=None))
+    _pass()
+    failover.refresh_from_db()
+    assert failover.state == State.APPROVED
+    desk.target.faults.clear()
+    Failover.objects.update(next_step_at=failover.request.made_at)
+    _pass()
+    failover.refresh_from_db()
+    assert failover.state == State.REVERTING
