@@ -23,6 +23,7 @@ from django.conf import settings
 
 from dashboard.database import database_now
 from dashboard.fleet.models import Cluster, Relationship
+from dashboard.qumulo import inferred
 from dashboard.qumulo.addresses import AddressRule, parse_url
 from dashboard.qumulo.client import Accepted, NodeState, QumuloClient, WhoAmI
 from dashboard.qumulo.errors import NotSent
@@ -172,6 +173,12 @@ def connect(url: str, trust_kind: str, certificate: str, token: str | None = Non
 
 def addresses() -> AddressRule:
     return AddressRule(settings.CLUSTER_ALLOWED_CIDRS)
+
+
+def missing_privileges(purpose: Purpose, me: WhoAmI) -> list[str]:
+    """What the token lacks for its purpose. The executor reads the relationship again before it writes."""
+    needed = [inferred.READ_PRIVILEGE, *([inferred.WRITE_PRIVILEGE] if purpose == "executor" else [])]
+    return [privilege for privilege in needed if privilege not in me.privileges]
 
 
 def seal(purpose: Purpose, uuid: str, token: str) -> str:

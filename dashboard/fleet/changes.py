@@ -230,8 +230,9 @@ def _copy(row: Relationship, status: TargetStatus) -> None:
     row.job_running = status.job_state == "REPLICATION_RUNNING"
     row.job_percent = job.percent_complete if job else None
     row.error = status.error_from_last_job or ""
-    searched = (row.source_cluster_name, row.source_root_path, row.cluster.name, status.target_cluster_name)
-    row.search = visible("\n".join([*searched, row.target_root_path, row.error, row.relationship_id])).lower()
+    ends = (row.source_cluster_name, row.source_root_path, row.cluster.name, status.target_cluster_name)
+    searched = (*ends, row.target_root_path, row.error, row.relationship_id)
+    row.search = "\n".join(visible(text) for text in searched).lower()
 
 
 def _count_jobs(changes: Changes, row: Relationship, status: TargetStatus, at: datetime) -> bool:

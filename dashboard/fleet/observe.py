@@ -21,7 +21,6 @@ from dashboard.fleet import access, sample
 from dashboard.fleet.access import Door, Reading
 from dashboard.fleet.changes import Changes, take
 from dashboard.fleet.models import Cluster, Event, Observation, RecoveryPoint, Relationship, Trouble
-from dashboard.qumulo import inferred
 from dashboard.qumulo.errors import Answered, CertificateRefused, Forbidden, Nonsense, QumuloError, Unauthorized
 from dashboard.qumulo.records import to_json
 
@@ -91,7 +90,7 @@ def check_executor(cluster_pk: int) -> None:
     cluster = Cluster.objects.get(pk=cluster_pk)
     try:
         with access.executor(cluster) as door:
-            missing = missing_privileges(door.who_am_i().privileges)
+            missing = access.missing_privileges("executor", door.who_am_i())
     except (Unauthorized, Forbidden, access.NoExecutor) as error:
         words = error.words
     except (QumuloError, access.WrongIdentity) as error:
@@ -101,11 +100,6 @@ def check_executor(cluster_pk: int) -> None:
         words = f"The executor token lacks {', '.join(missing)}." if missing else ""
     changed = Cluster.objects.filter(pk=cluster_pk).exclude(executor_trouble=words)
     changed.update(executor_trouble=words, version=F("version") + 1)
-
-
-def missing_privileges(privileges: frozenset[str], *, write: bool = True) -> list[str]:
-    needed = [inferred.READ_PRIVILEGE, inferred.WRITE_PRIVILEGE] if write else [inferred.READ_PRIVILEGE]
-    return [name for name in needed if name not in privileges]
 
 
 # ── Reading one relationship, during a failover ──────────────────────────────
