@@ -97,6 +97,14 @@ def test_every_other_call_needs_a_token_that_is_still_good(sign_in, dr):
 
 def test_each_privilege_opens_its_own_calls_and_no_others(sign_in, dr):
     """Whoever lacks a privilege gets 403; whoever has it gets past that check (to 404, for an id that nobody has)."""
+    needed = {"targets": {"GET": "TARGET_READ", "POST": "TARGET_WRITE"}, "sources": {"GET": "SOURCE_READ"}}
+    for route in ROUTES:
+        if route.privilege.startswith("PRIVILEGE"):
+            side = "targets" if route.path.startswith(T) else "sources"
+            wanted = (
+                "REVERSE_RELATIONSHIP" if "reverse" in route.path else needed[side].get(route.method, "SOURCE_WRITE")
+            )
+            assert route.privilege == f"PRIVILEGE_REPLICATION_{wanted}", route.path
     have = {
         dr.reader_token: {"PRIVILEGE_REPLICATION_TARGET_READ", "PRIVILEGE_REPLICATION_SOURCE_READ"},
         dr.executor_token: {"PRIVILEGE_REPLICATION_TARGET_READ", "PRIVILEGE_REPLICATION_TARGET_WRITE"},

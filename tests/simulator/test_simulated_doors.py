@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -178,7 +179,8 @@ def test_stopping_hangs_up_on_everybody_and_frees_the_port(dr):
         door.stop()
         assert waiting.recv(1) == b""
         assert idle.recv(1) == b""
-        assert mute.recv(1) == b""
+        with suppress(ConnectionResetError):  # nobody had accepted it yet
+            assert mute.recv(1) == b""
     with serve(dr, port=door.port):
         pass
 
@@ -189,6 +191,7 @@ def test_a_reset_is_a_reset_on_the_wire(dr):
     with (
         serve(dr) as door,
         socket.create_connection(("127.0.0.1", door.port), timeout=10) as connection,
-        pytest.raises(ConnectionResetError),
     ):
-        connection.recv(1)
+        connection.sendall(b"hello")
+        with pytest.raises(ConnectionResetError):
+            connection.recv(1)

@@ -158,6 +158,15 @@ def test_making_it_writable_gives_a_running_job_up(clock, finance):
     assert finance.status()["recovery_point"] == point
 
 
+def test_a_policy_snapshot_of_a_job_that_was_given_up_goes_back_into_the_queue(clock, finance):
+    finance.queue.append(wire.snapshot(496, "hourly_prod", clock(), file_id="2", by_policy=True))
+    clock.pass_time(330)
+    assert finance.source_status()["replicating_snapshot"]["id"] == 496
+    finance.make_writable(clock())
+    source = finance.source_status()
+    assert (source["queued_snapshot_count"], source["replicating_snapshot"]) == (1, None)
+
+
 def test_reconnecting_makes_it_read_only_and_replication_resumes(clock, finance):
     finance.make_writable(clock())
     clock.pass_time(3)
@@ -190,6 +199,12 @@ def test_a_reversal_swaps_the_ends_and_needs_a_reconnect(clock, finance):
     clock.pass_time(4)
     assert finance.status()["state"] == "ESTABLISHED"
     assert finance.source_status()["replication_mode"] == "REPLICATION_CONTINUOUS"
+
+    finance.make_writable(clock())
+    clock.pass_time(3)
+    assert finance.status()["state"] == "DISCONNECTED"
+    finance.reconnect(clock())
+    assert finance.status()["state"] == "RECONNECTING", "once re-established it is like any other"
 
 
 def test_a_policy_snapshot_is_replicated_before_its_time_and_kept_under_its_name(clock, finance):
@@ -245,10 +260,10 @@ def test_the_recovery_point_can_be_moved_backwards(finance):
 
 
 def test_a_clock_set_back_stops_the_world_but_never_turns_it_back(clock, finance):
-    clock.pass_time(400)
-    point = finance.status()["recovery_point"]
-    clock.pass_time(-400)
-    assert finance.status()["recovery_point"] == point
+    clock.pass_time(330)
+    running = finance.status()
+    clock.pass_time(-20)
+    assert finance.status() == running
 
 
 @pytest.mark.parametrize(
