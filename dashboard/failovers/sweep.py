@@ -9,7 +9,8 @@ is
 
 A second sweep is harmless, a dead one stops the watching (never the safety), and the supervisor starts it again.
 Steps and readings run in threads and a pass never waits for them, so one slow cluster delays no other; at most two at
-once go to the same cluster. Once a minute it writes failed sign-ins into the ledger that nobody followed up, once a day it prunes.
+once go to the same cluster. Once a minute it writes failed sign-ins into the ledger that nobody followed up, once a
+day it prunes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a person or a driver does, in a process of its own, so that it can be killed: `python -m tests.faults.act VERB …`.
+"""What a person or a driver does, in a process of its own, so that it can be killed: `python -m tests.faults.act …`.
 
 Prints one line of JSON. The settings come from the environment, as for any process of the desk.
 """

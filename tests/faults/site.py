@@ -13,12 +13,12 @@ import ssl
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 from cryptography.fernet import Fernet
 
 from dashboard import embedded
@@ -77,7 +77,13 @@ class Site:
 
     def run(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, *arguments], cwd=ROOT, env=self.env | env, capture_output=True, text=True, timeout=PATIENCE
+            [sys.executable, *arguments],
+            check=False,
+            cwd=ROOT,
+            env=self.env | env,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
         )
 
     def manage(self, *arguments: str) -> None:
@@ -176,15 +182,10 @@ class Site:
     def control(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         control = self.manifest["control"]
         context = ssl.create_default_context(cafile=control["ca_file"])
-        request = urllib.request.Request(
-            control["url"] + path,
-            method=method,
-            data=json.dumps(body).encode() if body else None,
-            headers={"Authorization": f"Bearer {control['token']}", "Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, context=context, timeout=10) as answer:
-            text = answer.read()
-        return json.loads(text) if text else None
+        headers = {"Authorization": f"Bearer {control['token']}"}
+        answer = httpx.request(method, control["url"] + path, json=body, headers=headers, verify=context, timeout=10)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
 
     def fault(self, make: str, **values: Any) -> None:
         self.control("POST", "/simulator/faults", {"cluster": "dr", "make": make, **values})
