@@ -40,10 +40,11 @@ class Command(BaseCommand):
         folder: Path = options["out"].resolve()
         try:
             with Hosting(world, folder, port_base=options["port_base"], host=options["host"]) as hosting:
-                for name, door in hosting.doors.items():
-                    self.stdout.write(f"{name}: {door.url}")
-                self.stdout.write(f"Manifest: {folder / 'manifest.json'}")
-                self.stdout.flush()
+                if options["verbosity"] > 0:
+                    for name, door in hosting.doors.items():
+                        self.stdout.write(f"{name}: {door.url}")
+                    self.stdout.write(f"Manifest: {folder / 'manifest.json'}")
+                    self.stdout.flush()
                 stop.wait()
         except OSError as error:
             raise CommandError(f"The simulated clusters cannot be served: {error}") from None
