@@ -62,7 +62,7 @@ def make_missing_keys_and_start_over(arguments: list[str], environ: Mapping[str,
 def run_desk(*, announcement: str, furnish: Callable[[Supervisor], None] = lambda _: None) -> None:
     """Start everything in order, tell people once pages are served, and keep it running until a signal comes.
 
-    `furnish` is called when the database is ready and before anything else runs on it.
+    `furnish` is called when the database is ready, while the programs are starting.
     """
     refuse_wrong_settings(role="up")
     with embedded.own(settings.DATA), Supervisor(say=_say) as desk:
@@ -77,11 +77,11 @@ def run_desk(*, announcement: str, furnish: Callable[[Supervisor], None] = lambd
             raise CommandError(f"The database of DATABASE_URL does not answer: {error}") from error
         refuse_to_start(role="up")
         collect_stale_static_files()
-        furnish(desk)
-        connections.close_all()
         tls = (settings.TLS_CERT, settings.TLS_KEY) if settings.TLS_CERT else None
         for child in embedded.plan_desk(settings.HOST, settings.PORT, tls=tls, environ=environ):
             desk.start(child)
+        furnish(desk)
+        connections.close_all()
         desk.watch(until=lambda: embedded.answers(settings.HOST, settings.PORT, tls=tls is not None))
         _say(announcement)
         desk.watch()
