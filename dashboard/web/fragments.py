@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from functools import cache
 
 import redis
@@ -24,16 +25,17 @@ _PREFIX = "failover-desk:page:"
 
 
 class Fragments:
-    """`get` and `put` of bytes under a key, for seconds. With an empty `url` everything misses."""
+    """`get` and `put` of bytes under a key, for seconds. With an empty `url` everything misses. `clock`: seconds."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._redis: redis.Redis | None = None
         if url:
             # Without this Retry the client would try four times, with pauses, before it says that Redis is dead.
             self._redis = redis.Redis.from_url(
                 url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE, retry=Retry(NoBackoff(), 0)
             )
-        self._away_until = 0.0
+        self._away_until = clock()
         self._lock = threading.Lock()
 
     def get(self, key: str) -> bytes | None:
@@ -57,12 +59,12 @@ class Fragments:
             self._stay_away(error)
 
     def _present(self) -> redis.Redis | None:
-        return self._redis if time.monotonic() >= self._away_until else None
+        return self._redis if self._clock() >= self._away_until else None
 
     def _stay_away(self, error: Exception) -> None:
         with self._lock:
-            first = time.monotonic() >= self._away_until
-            self._away_until = time.monotonic() + AWAY
+            first = self._clock() >= self._away_until
+            self._away_until = self._clock() + AWAY
         if first:
             log.warning("Redis does not answer; fragments are rendered anew for %.0f s: %s", AWAY, error)
 

@@ -178,7 +178,10 @@ def test_an_answer_without_young_data_winds_nothing_up(
 @pytest.mark.parametrize("silence", ["204 without an age", "500", "cut"])
 def test_without_young_data_the_page_turns_stale_by_itself(page: Any, render: Callable[..., str], silence: str) -> None:
     desk = Desk(page, render(), stale_after="2s")
-    answers = {"204 without an age": {"status": 204, "headers": {"X-Build": "b1"}}, "500": {"status": 500}}
+    answers: dict[str, dict[str, Any]] = {
+        "204 without an age": {"status": 204, "headers": {"X-Build": "b1"}},
+        "500": {"status": 500},
+    }
     desk.answer = lambda: answers[silence]
     if silence == "cut":
         page.route("**/live/**", lambda route: route.abort())
@@ -229,7 +232,8 @@ def test_a_page_of_a_proxy_with_status_200_is_never_swapped_in(page: Any, render
 
 def test_open_menus_and_the_focus_survive_a_swap(page: Any, render: Callable[..., str]) -> None:
     row = (
-        '<details class="menu" id="m1"><summary id="s1">More</summary><ul><li><a id="a1" href="#x">x</a></li></ul></details>'
+        '<details class="menu" id="m1"><summary id="s1">More</summary>'
+        '<ul><li><a id="a1" href="#x">x</a></li></ul></details>'
         '<details class="menu"><summary>Other</summary></details>'
     )
     desk = Desk(page, render(row))
@@ -397,7 +401,10 @@ def test_everything_holds_under_the_policy_and_the_sprite_is_drawn(page: Any, re
 
 # ── The wall ──
 
-SCREEN = '<div class="w-screen" id="wall-screen" hx-get="/wall/live/?seen=1" hx-trigger="every 600s, poll" hx-swap="outerHTML"></div>'
+SCREEN = (
+    '<div class="w-screen" id="wall-screen" hx-get="/wall/live/?seen=1" hx-trigger="every 600s, poll"'
+    ' hx-swap="outerHTML"></div>'
+)
 
 
 def wall(page: Any, render: Callable[..., str], **more: str) -> Desk:
