@@ -118,10 +118,12 @@ def test_two_requests_at_once_are_one(desk, cast, round_):
     assert Failover.objects.open().count() == 1
 
 
-def test_a_sender_whose_commit_failed_cannot_take_back_anothers_intent(desk):
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_a_sender_whose_commit_failed_cannot_take_back_anothers_intent(desk, attempts):
     """The nonce, not the number of the attempt, says whose intent it is."""
     failover = desk.sent(faults.lost_answer(path="/make-writable"))
     assert (failover.state, failover.attempts) == (State.SENT, 1)
+    Failover.objects.filter(pk=failover.pk).update(attempts=attempts)
     execution._not_sent(failover, "another sender's nonce", "The intent could not be committed.")
     failover.refresh_from_db()
     assert failover.state == State.SENT

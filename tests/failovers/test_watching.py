@@ -119,6 +119,17 @@ def test_another_cluster_behind_the_address_calls_a_person_and_is_not_believed(d
     assert failover.first_writable_at is None
 
 
+def test_another_directory_under_the_same_id_is_not_believed(desk):
+    failover = desk.sent()
+    desk.clock.pass_time(60)
+    desk.sim.target.path = "/dr/another/"
+    for _ in range(2):
+        desk.step(failover)
+        pass_time(3)
+    assert failover.state == State.REVERTING
+    assert _concern(failover) is Concern.IDENTITY
+
+
 def test_silence_calls_a_person_only_after_the_settle_window(desk):
     failover = desk.sent(faults.lost_request(path="/make-writable"))
     desk.target.faults.add(faults.silent())
