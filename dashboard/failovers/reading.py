@@ -21,6 +21,7 @@ from dashboard.failovers.lifecycle import Concern, LastRead, Refused, State
 from dashboard.failovers.models import Failover, Heartbeat, Hold
 from dashboard.failovers.preflight import SKEW_TOLERATED, Check, Situation, Source, judge
 from dashboard.fleet.access import Reading
+from dashboard.fleet.changes import state_words
 from dashboard.fleet.models import Cluster, Observation, Relationship, Trouble
 from dashboard.fleet.models import Source as SourceRow
 from dashboard.words import clock, duration, to_type, visible
@@ -129,7 +130,7 @@ def facts(s: Situation) -> list[Fact]:
     replicating = {True: "Enabled", False: "Off", None: "Not known"}[status.replication_enabled]
     return [
         Fact("source", f"Source {name}", answering, source),
-        Fact("state", "Replication state", status.state, visible(status.state)),
+        Fact("state", "Replication state", status.state, state_words(status.state)),
         Fact(
             "recovery_point",
             "Recovery point",

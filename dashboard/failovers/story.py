@@ -9,8 +9,8 @@ from datetime import datetime
 
 from dashboard.audit.models import Entry
 from dashboard.failovers.models import Failover, Request
+from dashboard.fleet.changes import state_words
 from dashboard.fleet.models import Observation
-from dashboard.words import visible
 
 QUARTERS = (25, 50, 75)
 # The silhouette that a line gets; the others get a dot.
@@ -80,7 +80,7 @@ def _readings(failover: Failover) -> list[Line]:
             lines.append(Line(row.at, f"{target} answers again", f"After {failures} failed readings"))
             silent, failures = False, 0
         if row.state != state:
-            lines.append(Line(row.at, f"State is {visible(row.state)}"))
+            lines.append(Line(row.at, f"State is {state_words(row.state)}"))
             state = row.state
         reached = max((q for q in QUARTERS if row.percent is not None and row.percent >= q), default=0)
         if row.state == "DISCONNECTING" and reached > quarter:
