@@ -55,16 +55,15 @@ def pulse() -> Pulse:
     return Pulse(at, found["waiting"], found["clusters"])
 
 
+def requests_waiting() -> Coalesce:
+    """How many requests wait for a decision, to be asked along with something else."""
+    waiting = Failover.objects.filter(state=State.REQUESTED).annotate(one=Value(1)).values("one")
+    return Coalesce(Subquery(waiting.annotate(n=Count("request", distinct=True)).values("n")), 0)
+
+
 def _ask_pulse() -> str:
-    waiting = (
-        Failover.objects.filter(state=State.REQUESTED)
-        .annotate(one=Value(1))
-        .values("one")
-        .annotate(n=Count("request", distinct=True))
-        .values("n")
-    )
     found = Cluster.objects.aggregate(
-        at=Max("last_read_at"), n=Count("pk"), version=Coalesce(Sum("version"), 0), waiting=Max(Subquery(waiting))
+        at=Max("last_read_at"), n=Count("pk"), version=Coalesce(Sum("version"), 0), waiting=Max(requests_waiting())
     )
     return json.dumps(
         {

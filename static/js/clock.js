@@ -67,6 +67,19 @@
     }
   }
 
+  // "dr-west=4.2,dr-east=1510.0": for each cluster how many seconds ago it was read, or until it is tried again. A 204
+  // changes no markup, so this comes with each answer; it moves the times inside [data-read="dr-west"].
+  function moveOn(header, attribute, direction) {
+    for (const pair of (header ?? "").split(",")) {
+      const [name, seconds] = pair.split("=");
+      if (!name || !Number.isFinite(Number(seconds))) continue;
+      const moment = new Date(now() + direction * Number(seconds) * 1000).toISOString();
+      for (const node of document.querySelectorAll(`[${attribute}="${CSS.escape(name)}"] > time`)) {
+        node.setAttribute("datetime", moment);
+      }
+    }
+  }
+
   document.addEventListener("htmx:afterRequest", ({ detail: { xhr } }) => {
     if (!xhr?.getResponseHeader("X-Build")) return;
     hear(xhr.getResponseHeader("Date"));
@@ -75,6 +88,8 @@
       const observed = new Date(now() - Number(age) * 1000).toISOString();
       for (const node of document.querySelectorAll("time[data-observed]")) node.setAttribute("datetime", observed);
     }
+    moveOn(xhr.getResponseHeader("X-Cluster-Ages"), "data-read", -1);
+    moveOn(xhr.getResponseHeader("X-Cluster-Tries"), "data-try", 1);
     tick();
   });
   document.addEventListener("htmx:afterSwap", tick);

@@ -1,0 +1,288 @@
+"""The wall: a screen that nobody touches, so everything has to fit. Laid out here, in the units of its canvas (120 ×
+67.5 rem), because a screen that scrolls hides what is worst.
+
+Up to about two dozen relationships each cluster is a column of tiles; above that, relationships are lamps in fixed
+places and the worst of them a list. What does not fit is counted. A silent cluster is one tile.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from dashboard.fleet.health import Grade
+from dashboard.fleet.models import Cluster, Relationship
+from dashboard.web.rows import Age, age_of, is_stale, read_age, shown
+from dashboard.web.templatetags.desk import health_word, leaf, state_word
+from dashboard.words import duration
+
+TILED_ROWS, TILED_CLUSTERS = 24, 6
+LISTED = 7
+
+# Heights in rem, from the wall's part of app.css.
+_COLUMN = 47.0
+_TILE, _LINE, _CALM, _PLAIN, _MORE = 5.6, 2.5, 4.1, 3.2, 4.6
+_LINE_HOLDS = 17  # characters, in the widest font; a longer line takes two
+_LAMP, _LAMP_GAP = 2.6, 0.35
+_GRID_WIDTH, _GRID_HEIGHT, _GRID_GAP, _GRID_HEAD = 71.0, 33.5, 1.75, 3.5
+_LIT = (Grade.CRITICAL, Grade.WARNING, Grade.ACTIVE)
+_ATTENTION = (Grade.CRITICAL, Grade.UNKNOWN, Grade.WARNING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """A relationship, or a silent cluster, that is not calm. `percent` draws a bar."""
+
+    health: str
+    name: str
+    lines: tuple[str, ...] = ()
+    percent: int | None = None
+    when: str = ""
+
+    @property
+    def height(self) -> float:
+        lines = sum(1 + (len(line) > _LINE_HOLDS) for line in self.lines) + (self.percent is not None)
+        return _TILE + _LINE * lines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calm:
+    """A quiet row. With `age` it has a gauge."""
+
+    health: str
+    name: str
+    percent: str = ""
+    age: Age | None = None
+
+    @property
+    def height(self) -> float:
+        return _CALM if self.age else _PLAIN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A cluster. `more` counts what did not fit, in words."""
+
+    name: str
+    count: int
+    silent: bool
+    tiles: list[Tile]
+    calm: list[Calm]
+    more: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lamps:
+    """A cluster as lamps, worst first. `more`: so many are not drawn."""
+
+    name: str
+    count: int
+    silent: bool
+    cells: list[str]
+    more: int
+    attention: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """All clusters as lamps, in `columns` × `rows` fields, and the worst as a list."""
+
+    columns: int
+    rows: int
+    fields: list[Lamps]
+    more: str
+    worst: list[Tile]
+    not_shown: str
+
+
+def tiled(rows: Sequence[Relationship], clusters: Sequence[Cluster]) -> bool:
+    return len(rows) <= TILED_ROWS and len(clusters) <= TILED_CLUSTERS
+
+
+def columns(rows: Sequence[Relationship], clusters: Sequence[Cluster], now: datetime) -> list[Column]:
+    """One for each cluster, in the order in which they were added; `rows` worst first."""
+    return [_column(cluster, [row for row in rows if row.cluster_id == cluster.pk], now) for cluster in clusters]
+
+
+def grid(rows: Sequence[Relationship], clusters: Sequence[Cluster], now: datetime) -> Grid:
+    own = {cluster.pk: [row for row in rows if row.cluster_id == cluster.pk] for cluster in clusters}
+    across, down = _shape(len(clusters))
+    places = across * down
+    kept = sorted(clusters, key=lambda c: (min((row.grade_rank for row in own[c.pk]), default=len(Grade)), c.pk))[
+        :places
+    ]
+    width = (_GRID_WIDTH - _GRID_GAP * (across - 1)) / across
+    height = (_GRID_HEIGHT - _GRID_GAP * (down - 1)) / down - _GRID_HEAD
+    room = max(int((width + _LAMP_GAP) / (_LAMP + _LAMP_GAP)) * int((height + _LAMP_GAP) / (_LAMP + _LAMP_GAP)), 2)
+    fields = [_lamps(cluster, own[cluster.pk], room) for cluster in sorted(kept, key=lambda c: c.pk)]
+    left_out = len(clusters) - len(kept)
+    worst = _worst(rows, clusters, now)
+    return Grid(
+        columns=across,
+        rows=down,
+        fields=fields,
+        more=ngettext("%d more cluster", "%d more clusters", left_out) % left_out if left_out else "",
+        worst=worst[:LISTED],
+        not_shown=_counted(tile.health for tile in worst[LISTED:]),
+    )
+
+
+def coarse(length: timedelta) -> str:
+    """`34 min`, never broken between two lines: from five metres nobody reads seconds that change."""
+    minutes = length // timedelta(minutes=1)
+    return duration(timedelta(minutes=minutes) if minutes else length).replace(" ", "\u00a0")
+
+
+def nearest(rows: Iterable[Relationship], now: datetime) -> tuple[Relationship, timedelta] | None:
+    """The row whose recovery point is furthest beyond, or nearest to, its objective, and its age."""
+    ages = [(row, age) for row in rows if age_of(row, now).gauge and not is_stale(row) and (age := read_age(row, now))]
+    return max(ages, key=lambda pair: pair[1] / pair[0].objective_time, default=None)
+
+
+# ── Tiles ────────────────────────────────────────────────────────────────────
+
+
+def _column(cluster: Cluster, rows: list[Relationship], now: datetime) -> Column:
+    lit = [] if cluster.silent else [row for row in rows if row.grade in _LIT or _alone_unknown(row)]
+    tiles = [_silent(cluster, now)] if cluster.silent else [_tile(row, now) for row in lit]
+    calm = [_calm(row, now) for row in rows if row not in lit]
+    shown_tiles, shown_calm = _fitting(tiles, calm)
+    left_out: list[Tile | Calm] = [*tiles[len(shown_tiles) :], *calm[len(shown_calm) :]]
+    return Column(
+        name=cluster.name,
+        count=len(rows),
+        silent=cluster.silent,
+        tiles=shown_tiles,
+        calm=shown_calm,
+        more=_counted(each.health for each in left_out),
+    )
+
+
+def _fitting(tiles: list[Tile], calm: list[Calm]) -> tuple[list[Tile], list[Calm]]:
+    """As many of both, in this order, as the height holds; a line is kept free when some are left out."""
+    heights = [*(tile.height for tile in tiles), *(row.height for row in calm)]
+    if sum(heights) <= _COLUMN:
+        return tiles, calm
+    used, fit = _MORE, 0
+    for height in heights:
+        used += height
+        if used > _COLUMN:
+            break
+        fit += 1
+    return tiles[:fit], calm[: max(fit - len(tiles), 0)]
+
+
+def _alone_unknown(row: Relationship) -> bool:
+    """Unknown for a reason of its own, not because its cluster is silent."""
+    return row.grade == Grade.UNKNOWN and not row.cluster.silent
+
+
+def _silent(cluster: Cluster, now: datetime) -> Tile:
+    lasted = coarse(now - (cluster.last_read_at or cluster.added_at))
+    return Tile(health="unknown", name=_("Silent"), lines=(_("for %s") % lasted,))
+
+
+def _tile(row: Relationship, now: datetime) -> Tile:
+    name, reason = leaf(row.target_root_path), _reason(row, now)
+    if row.grade == Grade.ACTIVE:
+        percent = int(row.job_percent) if row.job_running and row.job_percent is not None else None
+        words = _("Failover") if row.held_phase == "running" else _active_words(row, reason)
+        return Tile(health=row.grade, name=name, lines=(words,), percent=percent)
+    lines = []
+    age = read_age(row, now)
+    if row.state == "ESTABLISHED" and age is not None and age_of(row, now).gauge:
+        lines.append(_("%(age)s of %(goal)s") % {"age": coarse(age), "goal": duration(row.objective)})
+    if reason and row.reason != "Recovery point late":
+        lines.append(reason)
+    return Tile(health=row.grade, name=name, lines=tuple(lines))
+
+
+def _reason(row: Relationship, now: datetime) -> str:
+    """The reason of its health, in minutes."""
+    since = row.reason_since or now
+    return row.reason.replace("{for}", coarse(now - since)).replace("{at}", f"{since:%H:%M} UTC")
+
+
+def _active_words(row: Relationship, reason: str) -> str:
+    return reason if row.state == "DISCONNECTED" else state_word(row.state)
+
+
+def _calm(row: Relationship, now: datetime) -> Calm:
+    age = age_of(row, now)
+    figures = row.grade == Grade.NORMAL and age.gauge
+    return Calm(
+        health=row.grade,
+        name=leaf(row.target_root_path),
+        percent=f"{age.ratio * 100:.0f} %" if figures else "",
+        age=age if figures else None,
+    )
+
+
+# ── Lamps ────────────────────────────────────────────────────────────────────
+
+
+def _shape(clusters: int) -> tuple[int, int]:
+    """Columns and rows for so many clusters."""
+    if clusters <= 4:
+        return max(clusters, 1), 1
+    return (4, 2) if clusters <= 8 else (5, 3)
+
+
+def _lamps(cluster: Cluster, rows: list[Relationship], room: int) -> Lamps:
+    cells = [row.grade for row in rows]
+    drawn = cells if len(cells) <= room else cells[: room - 2]  # the number of the others takes the room of two
+    return Lamps(
+        name=cluster.name,
+        count=len(rows),
+        silent=cluster.silent,
+        cells=drawn,
+        more=len(cells) - len(drawn),
+        attention=sum(grade in _ATTENTION for grade in cells),
+    )
+
+
+def _worst(rows: Sequence[Relationship], clusters: Sequence[Cluster], now: datetime) -> list[Tile]:
+    """Everything that asks for attention, a silent cluster as one: critical, then unknown, then warning."""
+    found = []
+    for cluster in clusters:
+        if cluster.silent:
+            count = sum(row.cluster_id == cluster.pk for row in rows)
+            since = cluster.last_read_at or cluster.added_at
+            number = ngettext("%d relationship", "%d relationships", count) % count
+            found.append(
+                Tile(
+                    health="unknown",
+                    name=_("%s silent") % cluster.name,
+                    when=coarse(now - since),
+                    lines=(_("%(number)s. Silent since %(at)s UTC") % {"number": number, "at": f"{since:%H:%M}"},),
+                )
+            )
+    found += [_entry(row, now) for row in rows if row.grade in (Grade.CRITICAL, Grade.WARNING) or _alone_unknown(row)]
+    order = list(_ATTENTION)
+    return sorted(found, key=lambda tile: order.index(Grade(tile.health)))
+
+
+def _entry(row: Relationship, now: datetime) -> Tile:
+    age, reason = read_age(row, now), _reason(row, now)
+    words = f"{row.cluster.name}. {reason}" if reason else row.cluster.name
+    if row.state == "AWAITING_AUTHORIZATION":
+        when, words = coarse(now - row.state_since), f"{row.cluster.name}. {state_word(row.state)}"
+    else:
+        when = coarse(age) if age is not None and age > timedelta() else ""
+    if row.state == "ESTABLISHED":
+        words += _(", objective %s") % duration(row.objective)
+    return Tile(health=row.grade, name=leaf(row.target_root_path), when=when, lines=(shown(words),))
+
+
+def _counted(healths: Iterable[str]) -> str:
+    """`4 more: 1 warning, 3 normal`; "" for none."""
+    numbers = Counter(healths)
+    if not numbers:
+        return ""
+    parts = [f"{numbers[grade]} {health_word(grade).lower()}" for grade in Grade if numbers[grade]]
+    return _("%(count)d more: %(parts)s") % {"count": numbers.total(), "parts": ", ".join(parts)}

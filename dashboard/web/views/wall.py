@@ -1,0 +1,195 @@
+"""The wall: one polled root for the whole screen, for any signed-in person. It says that it is stale by the browser's
+own clock, so nothing here has to.
+
+`/wall/?cluster=dr-west&cluster=dr-east` is a wall of these clusters: above about 150 relationships there are more
+walls, not smaller letters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from dashboard.failovers import reading
+from dashboard.failovers.lifecycle import ON_THE_CLUSTER, STARTED, State
+from dashboard.failovers.models import Failover, Hold, Request
+from dashboard.fleet.health import Grade
+from dashboard.fleet.models import Cluster, Relationship
+from dashboard.web import screen
+from dashboard.web.filters import Filter
+from dashboard.web.live import cached_seen, live_answer
+from dashboard.web.overview import Overview, Poll, overview
+from dashboard.web.templatetags.desk import health_word, leaf
+from dashboard.words import duration
+
+CADENCE = 5
+REDRAWN_EVERY = 20  # seconds: ages are written in minutes and do not tick here
+_HEADLINE = (Grade.CRITICAL, Grade.WARNING, Grade.UNKNOWN, Grade.ACTIVE, Grade.NORMAL, Grade.INACTIVE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A failover that was approved. `percent` None: no figures, then `since` ticks."""
+
+    health: str
+    title: str
+    number: str
+    name: str
+    target: str
+    percent: int | None
+    left: str
+    since: datetime | None
+    back_to: datetime | None
+
+
+@require_safe
+def wall(request: HttpRequest) -> HttpResponse:
+    return render(request, "wall/page.html", _context(request, overview(Filter())))
+
+
+@require_safe
+def live(request: HttpRequest) -> HttpResponse:
+    asked: list[Overview] = []
+
+    def ask() -> str:
+        asked.append(overview(Filter()))
+        return asked[0].poll.dump()
+
+    poll = Poll.load(cached_seen("wall", ask))
+    answer = live_answer(
+        request,
+        region=f"wall {_query(request)}",
+        seen=_seen(poll.seen, poll.at, request.GET.get("seen", "")),
+        render=lambda: render_to_string(
+            "wall/_screen.html", _context(request, asked[0] if asked else overview(Filter()))
+        ),
+        observed_age=poll.observed_age,
+    )
+    for name, value in poll.headers().items():
+        answer[name] = value
+    return answer
+
+
+def _seen(version: str, now: float, has: str) -> str:
+    """The version, and when it was drawn, in steps of REDRAWN_EVERY from then on."""
+    old, _dash, drawn = has.partition("-")
+    young = drawn.isdecimal() and 0 <= now - int(drawn[:12]) < REDRAWN_EVERY
+    return has if old == version and young else f"{version}-{int(now)}"
+
+
+def _chosen(request: HttpRequest) -> list[str]:
+    return sorted(set(request.GET.getlist("cluster")))
+
+
+def _query(request: HttpRequest) -> str:
+    return urlencode([("cluster", name) for name in _chosen(request)])
+
+
+def _context(request: HttpRequest, found: Overview) -> dict[str, Any]:
+    now, names = found.now, _chosen(request)
+    clusters = [cluster for cluster in found.clusters if not names or cluster.name in names]
+    kept = Relationship.objects.listed().worst_first().select_related("cluster").defer("status", "search", "error")
+    rows = list(kept.filter(cluster__in=clusters))
+    counts = {grade: sum(row.grade == grade for row in rows) for grade in _HEADLINE}
+    fields = [each for each in clusters if each.silent or each.listed]  # type: ignore[attr-defined]  # annotated
+    query = _query(request)
+    return {
+        "now": now,
+        "observed_at": now - timedelta(seconds=found.poll.observed_age)
+        if found.poll.observed_age is not None
+        else None,
+        "clusters": clusters,
+        "counts": [(grade.value, health_word(grade), counts[grade]) for grade in _HEADLINE],
+        "calm": bool(rows) and not any(counts[grade] for grade in _HEADLINE[:4]),
+        "normal": counts[Grade.NORMAL],
+        "inactive": counts[Grade.INACTIVE],
+        "columns": screen.columns(rows, fields, now) if screen.tiled(rows, fields) else None,
+        "grid": None if screen.tiled(rows, fields) else screen.grid(rows, fields, now),
+        **_side(rows, clusters, now),
+        "live_url": reverse("wall-live") + (f"?{query}" if query else ""),
+        "seen": f"{found.seen}-{int(found.poll.at)}",
+        "cadence": CADENCE,
+    }
+
+
+# ── The side: what people do ─────────────────────────────────────────────────
+
+
+def _side(rows: list[Relationship], clusters: list[Cluster], now: datetime) -> dict[str, Any]:
+    names = [cluster.name for cluster in clusters]
+    open_now = Failover.objects.filter(state__in=STARTED, relationship__cluster__in=clusters)
+    failovers = list(open_now.select_related("request", "relationship__cluster").order_by("approved_at", "pk"))
+    running = [_running(failover, now) for failover in failovers]
+    concerns = [failover for failover in failovers if reading.concern(failover, now)]
+    holds = [hold for hold in Hold.objects.filter(lifted_at=None) if not hold.scope or hold.scope in names]
+    waiting = _waiting(clusters)
+    return {
+        "running": min(running, key=lambda each: -1 if each.percent is None else each.percent, default=None),
+        "running_more": len(running) - 1,
+        "holds": holds,
+        "concerns": concerns,
+        "worst": _worst(rows, now),
+        "waiting": waiting,
+        "waiting_left": _left(waiting, now),
+        "waiting_names": ", ".join(leaf(item.target_root_path) for asked in waiting for item in asked.items),
+        "tight": bool(holds or concerns),
+    }
+
+
+def _waiting(clusters: list[Cluster]) -> list[Request]:
+    asked = Request.objects.filter(failovers__state=State.REQUESTED, failovers__relationship__cluster__in=clusters)
+    return list(asked.distinct().order_by("decide_by"))
+
+
+def _left(waiting: list[Request], now: datetime) -> str:
+    """Until the first of them expires."""
+    until = min((asked.decide_by for asked in waiting), default=None)
+    return "" if until is None else _("%s left") % screen.coarse(max(until - now, timedelta()))
+
+
+def _running(failover: Failover, now: datetime) -> Running:
+    row = failover.relationship
+    job = row.status.get("replication_job_status") or {}
+    reverting = row.state == "DISCONNECTING" and failover.state in ON_THE_CLUSTER
+    percent = int(row.job_percent) if reverting and row.job_percent is not None else None
+    left = job.get("estimated_seconds_remaining") if percent is not None else None
+    doubtful = reading.doubtful(failover, now)
+    return Running(
+        health="unknown" if doubtful else "active",
+        title=_("Failover, outcome unknown") if doubtful else _("Failover running"),
+        number=failover.number,
+        name=leaf(row.target_root_path),
+        target=row.cluster.name,
+        percent=percent,
+        left="" if left is None else _("%s left") % screen.coarse(timedelta(seconds=left)),
+        since=failover.sent_at or failover.approved_at,
+        back_to=failover.item.recovery_point_at,
+    )
+
+
+def _worst(rows: list[Relationship], now: datetime) -> dict[str, Any] | None:
+    """The recovery point that is furthest beyond its objective, or, when all keep it, the one nearest to it."""
+    found = screen.nearest(rows, now)
+    if found is None:
+        return None
+    row, age = found
+    ratio = age / row.objective_time
+    return {
+        "late": ratio > 1,
+        "health": row.grade if row.grade in (Grade.CRITICAL, Grade.WARNING) else Grade.WARNING,
+        "age": screen.coarse(age),
+        "percent": f"{ratio * 100:.0f} %",
+        "times": f"{ratio:.1f}",
+        "name": leaf(row.target_root_path),
+        "goal": duration(row.objective),
+        "target": row.cluster.name,
+    }
