@@ -57,8 +57,8 @@ class Desk:
         found = [pid for pid in children_of(self.program.pid) if PROGRAMS[name] in command_of(pid)]
         return found[0] if found else None
 
-    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(manage(*arguments), env=self.environ, capture_output=True, text=True, check=False)
+    def manage(self, *arguments: str, **other: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(manage(*arguments), env=self.environ | other, capture_output=True, text=True, check=False)
 
 
 @contextmanager
@@ -96,34 +96,40 @@ def test_up_runs_everything_and_keeps_its_data(tmp_path: Path) -> None:
         assert "a.rivera" in second.manage("person", "list").stdout
 
 
-def test_up_tells_the_executor_key_to_senders_alone(tmp_path: Path) -> None:
-    with desk(["up"], tmp_path) as here:
-        told = {}
-        for name in PROGRAMS:
-            pid = here.pid_of(name)
-            assert pid
-            told[name] = {one: environment_of(one) for one in (pid, *family_of(pid))}
-        with_key = {
-            name for name, family in told.items() for environ in family.values() if "EXECUTOR_KEY" in str(list(environ))
-        }
-        assert with_key == {"worker-send", "sweep"}
-        key = (tmp_path / "data/keys/EXECUTOR_KEY").read_text()
-        assert not any(key in str(environ) for family in told.values() for environ in family.values())
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """One desk for the tests that only look at it."""
+    with desk(["up"], tmp_path_factory.mktemp("undisturbed")) as here:
+        yield here
 
 
-def test_a_second_up_on_the_same_data_is_refused(tmp_path: Path) -> None:
-    with desk(["up"], tmp_path) as first:
-        second = subprocess.run(
-            manage("up"), env=first.environ | {"PORT": str(free_port())}, capture_output=True, text=True, check=False
-        )
-        assert second.returncode == 1
-        assert f"already runs on {tmp_path}/data" in second.stderr
-        assert "Traceback" not in second.stderr
-        other = first.environ | {"FAILOVER_DESK_DATA": str(tmp_path / "other")}
-        third = subprocess.run(manage("up"), env=other, capture_output=True, text=True, check=False)
-        assert third.returncode == 1
-        assert f"127.0.0.1:{first.environ['PORT']} cannot be used: Address already in use" in third.stderr
-        assert "Failover Desk" in first.page("sign-in/")
+def test_up_tells_the_executor_key_to_senders_alone(undisturbed: Desk) -> None:
+    told = {}
+    for name in PROGRAMS:
+        pid = undisturbed.pid_of(name)
+        assert pid
+        told[name] = [environment_of(one) for one in (pid, *family_of(pid))]
+    with_key = {
+        name for name, family in told.items() if any("EXECUTOR_KEY" in str(list(environ)) for environ in family)
+    }
+    assert with_key == {"worker-send", "sweep"}
+    key = (undisturbed.folder / "data/keys/EXECUTOR_KEY").read_text()
+    assert not any(key in str(environ) for family in told.values() for environ in family)
+
+
+def test_a_second_up_on_the_same_data_is_refused(undisturbed: Desk) -> None:
+    second = undisturbed.manage("up", PORT=str(free_port()))
+    assert second.returncode == 1
+    assert f"already runs on {undisturbed.folder}/data" in second.stderr
+    assert "Traceback" not in second.stderr
+    assert "Failover Desk" in undisturbed.page("sign-in/")
+
+
+def test_a_second_up_on_the_same_port_is_refused(undisturbed: Desk, tmp_path: Path) -> None:
+    second = undisturbed.manage("up", FAILOVER_DESK_DATA=str(tmp_path))
+    assert second.returncode == 1
+    assert f"127.0.0.1:{undisturbed.environ['PORT']} cannot be used: Address already in use" in second.stderr
+    assert "Traceback" not in second.stderr
 
 
 def test_up_starts_again_whatever_is_killed(tmp_path: Path) -> None:
@@ -164,8 +170,8 @@ def test_the_demo_has_clusters_people_and_a_tour_and_forgets_everything(tmp_path
         assert [number for number in range(1, 6) if f"\n  {number}. " in here.program.output()] == [1, 2, 3, 4, 5]
         for name in ("a.rivera", "s.tanaka", "j.lind", "k.osei", "m.okafor", "n.adeyemi", "wall"):
             assert name in here.program.output()
-        browser = sign_in(here, "a.rivera", "demo")
-        eventually(lambda: "/dr/dc1/finance" in browser.get(here.url).text)
+        with signed_in(here, "a.rivera", "demo") as browser:
+            eventually(lambda: "/dr/dc1/finance" in browser.get(here.url).text)
         family = family_of(here.program.pid)
         here.program.process.send_signal(signal.SIGINT)
         assert here.program.process.wait(timeout=60) == 0, here.program.output()
@@ -208,14 +214,15 @@ def has_another_pid(here: Desk, name: str, before: int) -> bool:
     return here.pid_of(name) not in {None, before}
 
 
-def sign_in(here: Desk, name: str, password: str) -> httpx.Client:
-    browser = httpx.Client(timeout=30, follow_redirects=True)
-    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', browser.get(f"{here.url}sign-in/").text)
-    assert token
-    fields = {"csrfmiddlewaretoken": token[1], "username": name, "password": password}
-    answer = browser.post(f"{here.url}sign-in/", data=fields).raise_for_status()
-    assert name in answer.text
-    return browser
+@contextmanager
+def signed_in(here: Desk, name: str, password: str) -> Iterator[httpx.Client]:
+    with httpx.Client(timeout=30, follow_redirects=True) as browser:
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', browser.get(f"{here.url}sign-in/").text)
+        assert token
+        fields = {"csrfmiddlewaretoken": token[1], "username": name, "password": password}
+        answer = browser.post(f"{here.url}sign-in/", data=fields).raise_for_status()
+        assert name in answer.text
+        yield browser
 
 
 MAKE_CERTIFICATE = """
