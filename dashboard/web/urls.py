@@ -4,11 +4,49 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from dashboard.web.views import accounts, meta
+from dashboard.web.views import (
+    accounts,
+    approvals,
+    asking,
+    audit,
+    clusters,
+    failovers,
+    meta,
+    relationship,
+    relationships,
+    wall,
+)
 
 urlpatterns: list[URLPattern] = [
     path("sign-in/", accounts.sign_in, name="sign-in"),
     path("sign-out/", accounts.sign_out, name="sign-out"),
     path("health/", meta.health, name="health"),
     path("csp-report/", meta.csp_report, name="csp-report"),
+    path("", relationships.relationships, name="relationships"),
+    path("live/", relationships.live, name="relationships-live"),
+    path("relationships/<slug:cluster>/<str:relationship>/", relationship.relationship, name="relationship"),
+    path("relationships/<slug:cluster>/<str:relationship>/live/", relationship.live, name="relationship-live"),
+    path(
+        "relationships/<slug:cluster>/<str:relationship>/read-now/", relationship.read_now, name="relationship-read-now"
+    ),
+    path("relationships/<slug:cluster>/<str:relationship>/fail-over/", asking.fail_over, name="fail-over"),
+    path(
+        "relationships/<slug:cluster>/<str:relationship>/fail-over/checks/live/",
+        asking.fail_over_checks,
+        name="fail-over-checks",
+    ),
+    path("approvals/", approvals.approvals, name="approvals"),
+    path("approvals/live/", approvals.approvals_live, name="approvals-live"),
+    path("failovers/<str:number>/", failovers.failover, name="failover"),
+    path("failovers/<str:number>/live/", failovers.failover_live, name="failover-live"),
+    path("failovers/<str:number>/decide/", failovers.decide, name="failover-decide"),
+    path("failovers/<str:number>/cancel/", failovers.cancel, name="failover-cancel"),
+    path("failovers/<str:number>/close/", failovers.close, name="failover-close"),
+    path("audit/", audit.audit, name="audit"),
+    path("audit/<int:seq>/", audit.entry, name="audit-entry"),
+    path("wall/", wall.wall, name="wall"),
+    path("wall/live/", wall.live, name="wall-live"),
+    path("clusters/", clusters.clusters, name="clusters"),
+    path("clusters/<slug:name>/", clusters.cluster, name="cluster"),
+    path("clusters/<slug:name>/read-now/", clusters.read_now, name="cluster-read-now"),
 ]

@@ -1,0 +1,342 @@
+"""The course of one failover, from the request to its end, as its page tells it: read once, at one moment.
+
+It adds nothing to the record. What nobody has read is "not known", never assumed; what was lost is said only of what
+was sent. The parts are read when the page asks for them, because each state shows other ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from dashboard.accounts.models import User
+from dashboard.accounts.roles import Role
+from dashboard.failovers import preflight, reading, story
+from dashboard.failovers.conduct import TIMING
+from dashboard.failovers.lifecycle import CONCERN_WORDS, ON_THE_CLUSTER, TERMINAL, Concern, LastRead, State
+from dashboard.failovers.models import Decision, Failover, Hold, Request
+from dashboard.failovers.plan import Item
+from dashboard.failovers.preflight import Check, Situation, Verdict
+from dashboard.failovers.reading import Closable, Fact, Loss
+from dashboard.fleet.models import Observation
+from dashboard.web.revert import Progress, progress_of, shown_since_sent
+
+# Seconds between two polls; none when it has ended.
+CADENCE = {State.REQUESTED: 5, State.APPROVED: 2, State.SENT: 2, State.REVERTING: 2}
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is known of `failover` at `now`, for the person of `user`."""
+
+    failover: Failover
+    user: User
+    now: datetime
+
+    # ── What was asked, and who decided ──
+
+    @property
+    def asked(self) -> Request:
+        return self.failover.request
+
+    @cached_property
+    def item(self) -> Item:
+        return self.failover.item
+
+    @property
+    def state(self) -> State:
+        return State(self.failover.state)
+
+    @property
+    def ended(self) -> bool:
+        return self.state in TERMINAL
+
+    @property
+    def on_the_cluster(self) -> bool:
+        return self.state in ON_THE_CLUSTER
+
+    @property
+    def cadence(self) -> int | None:
+        return CADENCE.get(self.state)
+
+    @property
+    def target(self) -> str:
+        return self.failover.relationship.cluster.name
+
+    @cached_property
+    def votes(self) -> list[Decision]:
+        return list(self.asked.decisions.all())
+
+    @property
+    def approvals(self) -> int:
+        return sum(vote.verdict == "approve" for vote in self.votes)
+
+    @property
+    def next_vote(self) -> int:
+        return self.approvals + 1
+
+    @property
+    def completes(self) -> bool:
+        """Whether the next approval starts it."""
+        return self.next_vote >= self.asked.required
+
+    @property
+    def approved_by(self) -> str:
+        return listed([vote.person_label for vote in self.votes if vote.verdict == "approve"])
+
+    @property
+    def rejection(self) -> Decision | None:
+        return next((vote for vote in self.votes if vote.verdict == "reject"), None)
+
+    @cached_property
+    def approvers(self) -> str:
+        """Who could still decide, by name; "" when nobody could."""
+        voted = {vote.person_label for vote in self.votes}
+        return listed([name for name in reading.approvers(excluding=self.asked.requester) if name not in voted])
+
+    @property
+    def decide_seconds(self) -> int:
+        return int((self.asked.decide_by - self.asked.made_at).total_seconds())
+
+    @property
+    def decide_left(self) -> int:
+        return max(int((self.asked.decide_by - self.now).total_seconds()), 0)
+
+    # ── What this person may do ──
+
+    @property
+    def mine(self) -> bool:
+        return self.user.person_id == self.asked.requester_id
+
+    @property
+    def is_approver(self) -> bool:
+        return self.user.has(Role.APPROVER)
+
+    @property
+    def voted(self) -> Decision | None:
+        return next((vote for vote in self.votes if vote.person_id == self.user.person_id), None)
+
+    @property
+    def may_decide(self) -> bool:
+        return self.state is State.REQUESTED and self.is_approver and not self.mine and self.voted is None
+
+    @property
+    def may_cancel(self) -> bool:
+        """Only what was not sent can be taken back."""
+        early = self.state in (State.REQUESTED, State.APPROVED)
+        return early and (self.mine or self.is_approver or self.user.has(Role.ADMIN))
+
+    @property
+    def may_close(self) -> bool:
+        open_now = self.closable is not None and self.closable.other
+        return open_now and self.is_approver and not self.mine
+
+    @property
+    def may_ask_again(self) -> bool:
+        return self.ended and self.state is not State.SUCCEEDED and self.user.has(Role.OPERATOR)
+
+    # ── Before it is sent: facts then and now, checks, loss ──
+
+    @cached_property
+    def situation(self) -> Situation:
+        return reading.situation(self.failover.relationship, now=self.now, failover=self.failover)
+
+    @cached_property
+    def checks(self) -> list[Check]:
+        return preflight.judge(self.situation)
+
+    @property
+    def blocks(self) -> int:
+        return len(preflight.blocks(self.checks))
+
+    @property
+    def warnings(self) -> int:
+        return sum(check.verdict is Verdict.WARN for check in self.checks)
+
+    @property
+    def passed(self) -> int:
+        return sum(check.verdict is Verdict.PASS for check in self.checks)
+
+    @cached_property
+    def facts(self) -> list[tuple[Fact, Fact, bool]]:
+        return reading.compare(self.asked.facts_seen, reading.facts(self.situation))
+
+    @cached_property
+    def changed(self) -> list[Fact]:
+        return [now for _then, now, changed in self.facts if changed]
+
+    @property
+    def changed_digest(self) -> str:
+        """Of the changed facts as they are now: an approver ticks these, and no later ones."""
+        text = json.dumps([(fact.key, fact.value) for fact in self.changed])
+        return hashlib.sha256(text.encode()).hexdigest()[:16] if self.changed else ""
+
+    @cached_property
+    def loss(self) -> Loss:
+        return reading.loss_of(self.failover, now=self.now)
+
+    @property
+    def loss_then(self) -> timedelta | None:
+        """How much would have been lost at the request; None when that, or what would be lost now, is not known."""
+        start = self.item.loss_from_at
+        return None if start is None or self.loss.length is None else max(self.asked.made_at - start, timedelta(0))
+
+    @property
+    def loss_more(self) -> timedelta | None:
+        """By how much more is lost now than at the request."""
+        if self.loss_then is None or self.loss.length is None:
+            return None
+        return max(self.loss.length - self.loss_then, timedelta(0))
+
+    @property
+    def loss_shrank(self) -> timedelta | None:
+        """By how much less is lost now, because the recovery point has moved on."""
+        if self.loss_then is None or self.loss.length is None:
+            return None
+        return max(self.loss_then - self.loss.length, timedelta(0))
+
+    @property
+    def lost(self) -> str:
+        """Which word stands over the loss: "would" (not sent), "maybe" (in doubt), "lost", "nothing"."""
+        if self.state in (State.REVERTING, State.SUCCEEDED):
+            return "lost"
+        if self.state is State.SENT or (self.state is State.CLOSED and self.failover.outcome != "not_applied"):
+            return "maybe"
+        return "nothing" if self.ended else "would"
+
+    @property
+    def point(self) -> datetime | None:
+        """The recovery point that it goes back to: of the re-check when there was one, else of the request."""
+        raw = (self.failover.precheck or {}).get("recovery_point") or self.item.recovery_point
+        return datetime.fromisoformat(raw) if raw else None
+
+    @property
+    def snapshot(self) -> str:
+        return str((self.failover.precheck or {}).get("snapshot") or "")
+
+    @cached_property
+    def hold(self) -> Hold | None:
+        return reading.active_hold(self.target)
+
+    @cached_property
+    def sender_seen_at(self) -> datetime | None:
+        """When the sender came round last, if that is too long ago; else None."""
+        late = reading.late_sender(self.now)
+        return None if late is None else self.now - late
+
+    # ── On the cluster ──
+
+    @property
+    def _readings(self) -> Any:
+        readings = Observation.objects.filter(relationship=self.failover.relationship_id)
+        return readings.filter(held_by=self.failover.number)
+
+    @cached_property
+    def last(self) -> Observation | None:
+        """The newest reading of this failover."""
+        found: Observation | None = self._readings.first()
+        return found
+
+    @cached_property
+    def last_answer(self) -> Observation | None:
+        """The newest one that brought an answer."""
+        found: Observation | None = self._readings.exclude(state="").first()
+        return found
+
+    @cached_property
+    def last_read(self) -> LastRead | None:
+        return reading.last_read(self.failover)
+
+    @property
+    def trouble(self) -> str:
+        """Why the newest reading brought nothing; "" when it did."""
+        return self.last.words.partition(": ")[2] if self.last and not self.last.state else ""
+
+    @cached_property
+    def concern(self) -> Concern | None:
+        return reading.concern(self.failover, self.now)
+
+    @property
+    def concern_words(self) -> str:
+        return CONCERN_WORDS[self.concern] if self.concern else ""
+
+    @cached_property
+    def doubtful(self) -> bool:
+        return reading.doubtful(self.failover, self.now)
+
+    @property
+    def doubt_words(self) -> str:
+        return str((self.failover.answer or {}).get("words") or _("No answer to it is recorded."))
+
+    @property
+    def closing_reason(self) -> str:
+        """What the person who closed it wrote."""
+        return self.failover.outcome_words.partition(": ")[2]
+
+    @cached_property
+    def closable(self) -> Closable | None:
+        return reading.closable(self.failover, self.now)
+
+    @property
+    def settles_at(self) -> datetime | None:
+        """Until then what was sent may still arrive."""
+        return self.failover.sent_at + TIMING.settle if self.failover.sent_at else None
+
+    @property
+    def settled(self) -> bool:
+        return self.settles_at is not None and self.now >= self.settles_at
+
+    @property
+    def asked_every(self) -> timedelta:
+        return TIMING.watch_unanswered if self.trouble else TIMING.watch
+
+    @cached_property
+    def shown(self) -> list[tuple[str, int]]:
+        return shown_since_sent(self.failover)
+
+    @property
+    def readings(self) -> int:
+        return sum(times for _words, times in self.shown)
+
+    @cached_property
+    def progress(self) -> Progress | None:
+        return progress_of(self.last_answer) if self.last_answer else None
+
+    @property
+    def took(self) -> timedelta | None:
+        """From sending to the end."""
+        begin, end = self.failover.sent_at, self.failover.ended_at
+        return end - begin if begin and end else None
+
+    @cached_property
+    def last_took(self) -> timedelta | None:
+        return took_last(self.failover.relationship_id)
+
+    @property
+    def read_again_at(self) -> datetime | None:
+        """The reading that confirmed a refusal."""
+        at = (self.failover.answer or {}).get("read_again")
+        return datetime.fromisoformat(at) if at else None
+
+    @cached_property
+    def log(self) -> list[story.Line]:
+        return story.log(self.asked)
+
+
+def took_last(relationship_pk: int) -> timedelta | None:
+    """How long the last failover of this relationship took, from sending to writable; None when there was none."""
+    done = Failover.objects.filter(relationship=relationship_pk, state=State.SUCCEEDED).order_by("-ended_at").first()
+    return done.ended_at - done.sent_at if done and done.ended_at and done.sent_at else None
+
+
+def listed(names: list[str]) -> str:
+    """`j.lind and k.osei`."""
+    if len(names) < 2:
+        return "".join(names)
+    return _("%(names)s and %(last)s") % {"names": ", ".join(names[:-1]), "last": names[-1]}
