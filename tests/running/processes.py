@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -66,6 +66,16 @@ def environment_of(pid: int) -> dict[str, str]:
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as door:
         return int(door.getsockname()[1])
+
+
+def free_ports(count: int) -> int:
+    """The first of so many neighbouring ports that nobody listens on."""
+    while True:
+        first = free_port()
+        with suppress(OSError, OverflowError), ExitStack() as doors:
+            for port in range(first, first + count):
+                doors.enter_context(socket.create_server(("127.0.0.1", port)))
+            return first
 
 
 class Program:

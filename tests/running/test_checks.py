@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +13,7 @@ from django.db import connection
 
 from dashboard import checks
 from dashboard.audit import guards
+from tests.running.processes import bare_environ, manage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -156,3 +159,13 @@ def test_a_database_that_forgets_is_refused(settings: Settings, caplog: pytest.L
         with pytest.raises(ImproperlyConfigured, match=r"fsync = off(.|\n)*synchronous_commit = off"):
             checks.refuse_to_start(role="sweep")
         assert "owns the audit trail and could switch its guards off" in caplog.text
+
+
+def test_django_finds_nothing_else_for_a_production_behind_a_proxy(tmp_path: Path) -> None:
+    """What it still warns of is not ours: redirecting is the proxy's, and the domain's other names are its owner's."""
+    environ = bare_environ(
+        SECRET_KEY=f"{KEY}{OTHER_KEY}", READER_KEY=KEY, EXECUTOR_KEY=OTHER_KEY, FAILOVER_DESK_DATA=str(tmp_path)
+    )
+    environ |= {"HOST": "10.1.2.3", "BEHIND_PROXY": "1", "ALLOWED_HOSTS": "desk.example.com"}
+    done = subprocess.run(manage("check", "--deploy"), env=environ, capture_output=True, text=True, check=True)
+    assert re.findall(r"\((\S+\.[EW]\d+)\)", done.stderr) == ["security.W005", "security.W008", "security.W021"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -26,6 +27,7 @@ from tests.running.processes import (
     eventually,
     family_of,
     free_port,
+    free_ports,
     manage,
     running,
     runs,
@@ -75,25 +77,45 @@ def desk(arguments: list[str], folder: Path, **more: str) -> Iterator[Desk]:
         yield Desk(program, folder, environ)
 
 
-def test_up_runs_everything_and_keeps_its_data(tmp_path: Path) -> None:
-    with desk(["up"], tmp_path) as first:
-        assert first.program.says(f"Failover Desk runs at {first.url}")
-        assert "Failover Desk" in first.page("sign-in/")
-        assert all(first.pid_of(name) for name in PROGRAMS)
-        (tmp_path / "password").write_text("correct horse battery")
-        added = first.manage(
-            "person", "add", "a.rivera", "--role", "operator", "--password-file", f"{tmp_path}/password"
-        )
-        assert added.returncode == 0, added.stderr
-        keys = {path.name: path.read_text() for path in (tmp_path / "data/keys").iterdir()}
-        assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "data/keys").iterdir()} == {0o600}
-        family = family_of(first.program.pid)
-        first.program.process.send_signal(signal.SIGTERM)
-        assert first.program.process.wait(timeout=60) == 0, first.program.output()
-        eventually(lambda: not any(runs(pid) for pid in family))
-    with desk(["up"], tmp_path) as second:
-        assert keys == {path.name: path.read_text() for path in (tmp_path / "data/keys").iterdir()}
-        assert "a.rivera" in second.manage("person", "list").stdout
+def test_up_runs_everything_for_clusters_added_by_hand_and_keeps_its_data(tmp_path: Path) -> None:
+    simulate = manage(
+        "simulate", "--scenario", "pair", "--port-base", str(free_ports(3)), "--out", f"{tmp_path}/simulated"
+    )
+    loopback = {"CLUSTER_ALLOWED_CIDRS": "127.0.0.0/8"}
+    with running(simulate, tmp_path / "simulator.log", environ=bare_environ()) as simulator:
+        eventually(lambda: simulator.says("Manifest:"))
+        with desk(["up"], tmp_path, **loopback) as first:
+            assert first.program.says(f"Failover Desk runs at {first.url}")
+            assert all(first.pid_of(name) for name in PROGRAMS)
+            add_person_and_cluster(first, tmp_path)
+            with signed_in(first, "a.rivera", "correct horse battery") as browser:
+                eventually(lambda: "/dr/finance" in browser.get(first.url).text)
+            keys = {path.name: path.read_text() for path in (tmp_path / "data/keys").iterdir()}
+            assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "data/keys").iterdir()} == {0o600}
+            family = family_of(first.program.pid)
+            first.program.process.send_signal(signal.SIGTERM)
+            assert first.program.process.wait(timeout=60) == 0, first.program.output()
+            eventually(lambda: not any(runs(pid) for pid in family))
+        with desk(["up"], tmp_path, **loopback) as second:
+            assert keys == {path.name: path.read_text() for path in (tmp_path / "data/keys").iterdir()}
+            with signed_in(second, "a.rivera", "correct horse battery") as browser:
+                assert "/dr/finance" in browser.get(second.url).text
+
+
+def add_person_and_cluster(here: Desk, folder: Path) -> None:
+    (folder / "password").write_text("correct horse battery")
+    added = here.manage("person", "add", "a.rivera", "--role", "operator", "--password-file", f"{folder}/password")
+    assert added.returncode == 0, added.stderr
+    [cluster] = [
+        entry
+        for entry in json.loads((folder / "simulated/manifest.json").read_text())["clusters"]
+        if entry["name"] == "dr"
+    ]
+    for role in ("reader", "executor"):
+        (folder / role).write_text(cluster[f"{role}_token"])
+    tokens = ("--reader-token-file", f"{folder}/reader", "--executor-token-file", f"{folder}/executor")
+    added = here.manage("cluster", "add", "dr", cluster["url"], *tokens, "--ca-file", cluster["ca_file"])
+    assert added.returncode == 0, added.stderr
 
 
 @pytest.fixture(scope="module")
