@@ -52,7 +52,7 @@ class Desk:
     def user(self) -> User | None:
         """Whoever is signed in; None also where a page is made before anybody could be known."""
         user = getattr(self._request, "user", None)
-        return user if isinstance(user, User) or getattr(user, "is_authenticated", False) else None
+        return user if isinstance(user, User) else None
 
     @property
     def may_see_audit(self) -> bool:

@@ -361,12 +361,13 @@ def test_a_dialog_that_is_a_page_becomes_modal_and_leads_back(page: Any, render:
 
 def test_a_fetched_dialog_survives_polls_and_gives_the_focus_back(page: Any, render: Callable[..., str]) -> None:
     opener = '<button id="open" hx-get="/dialog/live/" hx-target="#dialog-slot" hx-swap="innerHTML">Fail over…</button>'
-    desk = Desk(page, render(root=opener + region()))
+    desk = Desk(page, render(opener))
     desk.answer = lambda: {"status": 200, "headers": fresh(), "body": DIALOG}
     page.locator("#open").click()
     page.locator("#failover-dialog:modal").wait_for()
     page.locator("#typed").fill("/dr/dc1/finance")
-    desk.answer = lambda: {"status": 200, "headers": fresh(), "body": region("<i id='swapped'></i>", seen="2")}
+    again = region(opener + "<i id='swapped'></i>", seen="2")  # the button that opened it is another node now
+    desk.answer = lambda: {"status": 200, "headers": fresh(), "body": again}
     desk.poll()
     assert page.locator("#swapped").count() == 1
     assert page.locator("#failover-dialog").evaluate("node => node.matches(':modal')")
