@@ -279,7 +279,8 @@ def poll(url: str, seen: str, cadence: float | None) -> SafeString | str:
     if not url.partition("?")[0].endswith("/live/"):
         raise ValueError(f"{url} is polled, so it must end in /live/.")
     return format_html(
-        'hx-get="{}{}{}" hx-trigger="every {}s, poll" hx-swap="outerHTML"',
+        # The target is named, since htmx inherits it: inside a form that has one, an answer would replace the dialog.
+        'hx-get="{}{}{}" hx-trigger="every {}s, poll" hx-target="this" hx-swap="outerHTML"',
         url,
         "&" if "?" in url else "?",
         urlencode({"seen": seen}),
