@@ -35,7 +35,9 @@ def requires(*roles: Role) -> Callable[[View[P]], View[P]]:
         def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
             user = signed_in(request)
             if not any(user.has(role) for role in roles):
-                names = _(" or ").join(roles)
+                names = (
+                    _("{list} or {last}").format(list=", ".join(roles[:-1]), last=roles[-1]) if roles[1:] else roles[0]
+                )
                 raise PermissionDenied(_("This needs the role %(roles)s.") % {"roles": names})
             return view(request, *args, **kwargs)
 

@@ -310,7 +310,7 @@ def test_a_second_of_jitter_in_the_date_does_not_move_the_clock(page: Any, rende
     desk.answer = lambda: {"status": 204, "headers": fresh(Date=said)}
     said = page.evaluate("new Date(Math.floor(desk.now() / 1000) * 1000).toUTCString()")
     desk.poll()
-    assert page.evaluate("desk.now() - performance.now()") == before
+    assert page.evaluate("desk.now() - performance.now()") == pytest.approx(before, abs=5)
 
 
 def test_the_browser_writes_lengths_and_moments_in_the_words_of_the_server(
