@@ -56,7 +56,7 @@ Failover Desk runs at {url}
 
   1. Sign in as a.rivera. Every relationship is on the list, the worst first: dc1-prod has lost its power.
   2. Open /dr/dc1/finance on dr-west and choose Fail over: type its path, say why, and ask.
-  3. Copy the link of the request. In a private window sign in as j.lind and approve it there.
+  3. Copy the link of the request. In a private window sign in as j.lind, see what has changed, and approve.
   4. Watch either window: make-writable is sent once, the target reverts, and in about half a minute it says
      "The target is writable".
   5. Sign in as m.okafor and read who did what at {url}audit/; put {url}wall/ on a screen as wall.
@@ -91,7 +91,7 @@ def _start_over_in(data: Path | None, parent: list[str]) -> None:
         raise CommandError(f"{folder} is not empty; the demo begins with a folder of its own.")
     environ = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in _NOT_FOR_A_DEMO}
     environ |= {"FAILOVER_DESK_DATA": str(folder), "DEMO": "1", "CLUSTER_ALLOWED_CIDRS": "127.0.0.0/8"}
-    environ.setdefault("LOG_LEVEL", "WARNING")
+    environ.setdefault("LOG_LEVEL", "ERROR")  # two of its clusters fall silent, and the tour should stay in sight
     # Celery says so to whoever is root; here it would only push the tour off the screen.
     environ.setdefault("PYTHONWARNINGS", "ignore:You're running the worker with superuser privileges")
     make_missing_keys_and_start_over(["demo", "--prepared", *parent, *([] if data else ["--temporary"])], environ)
