@@ -203,7 +203,8 @@ def test_a_check_always_writes_its_verdict(verdict: str, word: str, shape: str) 
 
 def test_a_polled_root_says_what_it_has_seen_and_keeps_its_filters() -> None:
     assert render("{% poll url seen 10 %}", url="/live/?health=critical&q=a", seen="3.17&x") == (
-        'hx-get="/live/?health=critical&amp;q=a&amp;seen=3.17%26x" hx-trigger="every 10s, poll" hx-swap="outerHTML"'
+        'hx-get="/live/?health=critical&amp;q=a&amp;seen=3.17%26x" hx-trigger="every 10s, poll" '
+        'hx-target="this" hx-swap="outerHTML"'
     )
 
 

@@ -1,0 +1,194 @@
+"""The whole job in a real browser, on real processes: one person asks, another approves, and the page walks through all
+steps by itself to "The target is writable". The official `qq` sees it afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.journeys.desk import CHROMIUM, FLAGS, Desk, Processes, demo, up
+
+pytestmark = [
+    pytest.mark.journey,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="Debian's chromium is missing: the journeys were NOT TRIED"),
+]
+REASON = "dc1-prod lost power in row C. Finance closes its month at 06:00."
+PASSWORDS = {"demo": "demo", "up": "correct horse battery"}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module", params=["demo", "up"])
+def desk(request, tmp_path_factory) -> Iterator[Desk]:
+    processes = Processes(tmp_path_factory.mktemp(request.param))
+    try:
+        made = {"demo": demo, "up": up}[request.param](processes)
+        made.password = PASSWORDS[request.param]
+        yield made
+    finally:
+        processes.close()
+
+
+class Person:
+    """Somebody at a browser of their own. Whatever the browser complains about ends the test."""
+
+    def __init__(self, browser: Any, desk: Desk, name: str, **context: Any) -> None:
+        self.context = browser.new_context(viewport={"width": 1440, "height": 1000}, **context)
+        self.page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda said: said.type == "error" and self.complaints.append(said.text))
+        self.desk, self.name = desk, name
+
+    def signs_in(self) -> Person:
+        self.page.goto(self.desk.url + "/")
+        self.page.get_by_label("Name").fill(self.name)
+        self.page.get_by_label("Password").fill(self.desk.password)
+        self.page.get_by_role("button", name="Sign in").click()
+        self.page.wait_for_url(self.desk.url + "/")
+        return self
+
+    def leaves(self) -> None:
+        assert not self.complaints
+        self.context.close()
+
+    def asks(self, path: str) -> str:
+        """From the list to the page of the request; gives its address."""
+        page = self.page
+        page.goto(self.desk.url + "/")
+        page.locator("a.rel", has_text=path).wait_for(timeout=60_000)
+        page.locator("a.rel", has_text=path).click()
+        page.get_by_role("link", name="Fail over…").first.click()
+        page.get_by_label("To confirm, type the target path").fill(path)
+        page.get_by_label("Why is this failover needed?").fill(REASON)
+        page.get_by_role("button", name="Request failover").click()
+        page.wait_for_url("**/failovers/FO-*/")
+        return str(page.url)
+
+    def approves(self, url: str) -> None:
+        page = self.page
+        page.goto(url)
+        page.get_by_label("Comment").fill("Go.")
+        ticks = page.locator("input[type=checkbox][name=seen]")
+        if ticks.count():
+            ticks.check()
+        page.get_by_role("button", name="Approve and start failover").click()
+
+
+def test_one_asks_another_approves_and_it_is_seen_through(browser, desk):
+    rivera, lind = Person(browser, desk, "a.rivera").signs_in(), Person(browser, desk, "j.lind").signs_in()
+    url = rivera.asks("/dr/dc3/reference")
+    rivera.page.get_by_role("button", name="Cancel request").wait_for()
+    assert not rivera.page.get_by_role("button", name="Approve").count()
+
+    lind.approves(url)
+    # The requester's page was not touched since; its own polls carry it through.
+    for step in ("Make-writable sent", "Reverting"):
+        rivera.page.get_by_text(step).first.wait_for(timeout=60_000)
+    rivera.page.get_by_text("The target is writable.").wait_for(timeout=120_000)
+    lind.page.get_by_text("The target is writable.").wait_for(timeout=20_000)
+
+    seen = desk.qq("dr-west", "replication_list_target_relationship_statuses")
+    made = next(row for row in seen if row["target_root_path"] == "/dr/dc3/reference/")
+    assert (made["state"], made["target_root_read_only"]) == ("DISCONNECTED", False)
+    assert made["recovery_point_snapshot"]["name"].startswith("revert_to_")
+    assert len([post for post in desk.posts("dr-west") if made["id"] in post["path"]]) == 1
+    rivera.leaves()
+    lind.leaves()
+
+
+def test_the_dialog_keeps_what_is_typed_and_enter_sends_nothing(browser, desk):
+    rivera = Person(browser, desk, "a.rivera").signs_in()
+    page = rivera.page
+    page.goto(desk.url + "/")
+    page.locator("a.rel", has_text="/dr/dc3/projects").click(timeout=60_000)
+    polls: list[str] = []
+    page.on("request", lambda request: "/live/" in request.url and polls.append(request.url))
+    page.get_by_role("link", name="Fail over…").first.click()
+    field = page.get_by_label("To confirm, type the target path")
+    field.fill("/dr/dc3/projects")
+    page.get_by_label("Why is this failover needed?").fill(REASON)
+    page.get_by_text("The path matches").wait_for()
+    field.press("Enter")
+    while sum("/checks/live/" in url for url in polls) < 2:  # each goes by under, or inside, the open dialog
+        page.wait_for_event("request", timeout=30_000)
+    page.wait_for_load_state("networkidle")
+    assert "/failovers/" not in page.url
+    assert field.input_value() == "/dr/dc3/projects"
+    assert page.locator("dialog[open]").count() == 1
+    page.get_by_role("link", name="Cancel", exact=True).click()
+    page.locator("dialog[open]").wait_for(state="detached")
+    rivera.leaves()
+
+
+def test_a_wrong_path_comes_back_with_what_was_typed_and_one_sentence(browser, desk):
+    rivera = Person(browser, desk, "a.rivera", java_script_enabled=False).signs_in()
+    page = rivera.page
+    page.locator("a.rel", has_text="/dr/dc3/projects").click(timeout=60_000)
+    page.get_by_role("link", name="Fail over…").first.click()
+    field = page.get_by_label("To confirm, type the target path")
+    field.fill("/dr/dc3/project")
+    page.get_by_label("Why is this failover needed?").fill(REASON)
+    page.locator("form").filter(has=field).evaluate("form => { form.noValidate = true }")
+    page.get_by_role("button", name="Request failover").click()
+    page.get_by_text("The path does not match. Type /dr/dc3/projects").first.wait_for()
+    assert field.input_value() == "/dr/dc3/project"
+    assert page.get_by_label("Why is this failover needed?").input_value() == REASON
+    rivera.context.close()  # the browser complains about the 422 of the refusal
+
+
+def test_the_whole_job_works_without_javascript(browser, desk):
+    rivera = Person(browser, desk, "a.rivera", java_script_enabled=False).signs_in()
+    lind = Person(browser, desk, "j.lind", java_script_enabled=False).signs_in()
+    url = rivera.asks("/dr/dc3/projects")
+    lind.approves(url)
+    for _ in range(60):
+        rivera.page.goto(url)
+        if rivera.page.get_by_text("The target is writable.").count():
+            break
+        rivera.page.wait_for_timeout(2000)
+    assert rivera.page.get_by_text("The target is writable.").count()
+    rivera.leaves()
+    lind.leaves()
+
+
+def test_the_wall_goes_stale_by_its_own_clock_when_answers_stop(browser, desk):
+    viewer = Person(browser, desk, "a.rivera").signs_in()
+    page = viewer.page
+    page.goto(desk.url + "/wall/")
+    page.locator(".w-clusters, .w-grid").first.wait_for()
+    stale = page.locator(".w-stale")
+    assert stale.evaluate("node => getComputedStyle(node).visibility") == "hidden"
+    page.route("**/wall/live/**", lambda route: route.abort())
+    page.wait_for_function(
+        "() => getComputedStyle(document.querySelector('.w-stale')).visibility === 'visible'", timeout=90_000
+    )
+    assert "STALE" in stale.inner_text()
+    assert page.evaluate("() => document.documentElement.scrollHeight <= innerHeight")
+    page.unroute("**/wall/live/**")
+    page.wait_for_function(
+        "() => getComputedStyle(document.querySelector('.w-stale')).visibility === 'hidden'", timeout=60_000
+    )
+    viewer.context.close()  # the cut polls are complaints, and meant
+
+
+def test_a_signed_out_page_keeps_what_was_typed(browser, desk):
+    rivera = Person(browser, desk, "a.rivera").signs_in()
+    page = rivera.page
+    page.locator("a.rel", has_text="/hub/pos-14").click(timeout=60_000)
+    page.get_by_role("link", name="Fail over…").first.click()
+    page.get_by_label("Why is this failover needed?").fill(REASON)
+    rivera.context.clear_cookies()
+    page.get_by_text("You are signed out").first.wait_for(timeout=30_000)
+    assert page.get_by_label("Why is this failover needed?").input_value() == REASON
+    rivera.leaves()
