@@ -76,7 +76,10 @@ class Filter:
         for word in visible(self.q).lower().split():
             found &= Q(search__contains=word)
         columns = {"state": self.state, "cluster__name": self.cluster, "grade": self.health}
-        columns["source_cluster_name"] = self.source
+        if "\\" in self.source:  # a name that had to be made visible: the column holds it as it came
+            found &= Q(search__contains=self.source.lower())
+        else:
+            columns["source_cluster_name"] = self.source
         found &= Q(**{column: value for column, value in columns.items() if value})
         if self.approval:
             found &= WAITING

@@ -16,48 +16,19 @@ import redis
 from django.test import Client
 from django.utils import timezone
 
-from dashboard import embedded
 from dashboard.failovers.models import Failover, Request
 from dashboard.fleet.models import Cluster
 from dashboard.web.fragments import AWAY, Fragments, fragments
 from dashboard.web.live import pulse
 from tests.conftest import Cast
-from tests.running.processes import eventually, running
 from tests.web import desk_urls
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.web.desk_urls")]
 
 
 @pytest.fixture(autouse=True)
-def _forget() -> Iterator[None]:
+def _forget() -> None:
     desk_urls.rendered.clear()
-    fragments.cache_clear()
-    yield
-    fragments.cache_clear()
-
-
-@pytest.fixture(scope="module")
-def redis_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
-    """A real Redis, as the one-machine set starts it."""
-    folder = tmp_path_factory.mktemp("redis")
-    child, url = embedded.plan_redis(folder, dict(os.environ))
-
-    def answers() -> bool:
-        with suppress(redis.RedisError, OSError):
-            return bool(redis.Redis.from_url(url).ping())
-        return False
-
-    with running(child.command, folder / "log") as program:
-        eventually(answers)
-        yield url, program.pid
-
-
-@pytest.fixture
-def with_redis(redis_socket: tuple[str, int], settings: Any) -> str:
-    redis.Redis.from_url(redis_socket[0]).flushall()
-    settings.REDIS_URL = redis_socket[0]
-    fragments.cache_clear()
-    return redis_socket[0]
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from dashboard.web.filters import PAGE, Filter
 from dashboard.web.guards import signed_in
 from dashboard.web.live import cached_seen, live_answer
 from dashboard.web.overview import Counts, Overview, Poll, overview
-from dashboard.web.rows import row_of
+from dashboard.web.rows import row_of, shown
 from dashboard.web.templatetags.desk import STATE_WORDS, count, health_word
 
 CADENCE = 5
@@ -249,7 +249,7 @@ def _selects(chosen: Filter, clusters: list[Cluster]) -> list[dict[str, Any]]:
     options = {
         "state": (_("State"), _("Any state"), [(state, _(word)) for state, word in STATE_WORDS.items()]),
         "cluster": (_("Target cluster"), _("Any target cluster"), [(c.name, c.name) for c in clusters]),
-        "source": (_("Source cluster"), _("Any source"), [(name, name) for name in sources.distinct()]),
+        "source": (_("Source cluster"), _("Any source"), [(name, name) for name in map(shown, sources.distinct())]),
     }
     return [
         {"name": name, "label": label, "any": any_, "options": found, "value": getattr(chosen, name)}

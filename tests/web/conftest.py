@@ -1,0 +1,84 @@
+"""What several tests of the pages stand on: a fleet behind its transports, and a real Redis that may be away."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _no_fragment_outlives_its_test() -> Iterator[None]:
+    from dashboard.web.fragments import fragments
+
+    fragments.cache_clear()
+    yield
+    fragments.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def redis_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    """A real Redis, as the one-machine set starts it: its address and its process."""
+    import redis
+
+    from dashboard import embedded
+    from tests.running.processes import eventually, running
+
+    folder = tmp_path_factory.mktemp("redis")
+    child, url = embedded.plan_redis(folder, dict(os.environ))
+
+    def answers() -> bool:
+        with suppress(redis.RedisError, OSError):
+            return bool(redis.Redis.from_url(url).ping())
+        return False
+
+    with running(child.command, folder / "log") as program:
+        eventually(answers)
+        yield url, program.pid
+
+
+@pytest.fixture
+def with_redis(redis_socket: tuple[str, int], settings: Any) -> str:
+    import redis
+
+    from dashboard.web.fragments import fragments
+
+    redis.Redis.from_url(redis_socket[0]).flushall()
+    settings.REDIS_URL = redis_socket[0]
+    fragments.cache_clear()
+    return redis_socket[0]
+
+
+@pytest.fixture
+def fleet(db: None) -> Iterator[Any]:
+    """The demonstration's world, registered and read once."""
+    from dashboard.fleet import access
+    from tests.web.fleet import Fleet
+
+    yield Fleet()
+    access.forget_transports()
+
+
+@pytest.fixture
+def pair(db: None) -> Iterator[Any]:
+    """One cluster with one relationship, which can be made to say anything."""
+    from dashboard.fleet import access
+    from tests.fleet.lookout import Lookout
+
+    watching = Lookout()
+    watching.read()
+    yield watching
+    access.forget_transports()
+
+
+@pytest.fixture
+def desk(db: None, cast: Any) -> Iterator[Any]:
+    """The desk of the failovers' tests: one simulated pair of clusters, and the verbs on it."""
+    from dashboard.fleet import access
+    from tests.failovers.desk import Desk
+
+    yield Desk(cast)
+    access.forget_transports()
