@@ -1,7 +1,7 @@
 """The whole desk on simulated clusters, with a cast of people and a tour: `make demo`.
 
-It begins with an empty data folder of its own and takes nothing from the settings of a real desk but HOST, PORT
-and LOG_LEVEL: the cast's password is printed, so it must never meet a real database, a real key or a network.
+It begins with an empty data folder of its own, and no key, database or Redis of a real desk reaches it: the cast's
+password is printed, so it must never meet anything but simulated clusters on this machine.
 """
 
 from __future__ import annotations
