@@ -140,7 +140,8 @@ def coarse(length: timedelta) -> str:
 
 def nearest(rows: Iterable[Relationship], now: datetime) -> tuple[Relationship, timedelta] | None:
     """The row whose recovery point is furthest beyond, or nearest to, its objective, and its age."""
-    ages = [(row, age) for row in rows if age_of(row, now).gauge and not is_stale(row) and (age := read_age(row, now))]
+    kept = (row for row in rows if row.state not in ("ENDED", "DISCONNECTED") and not is_stale(row))
+    ages = [(row, age) for row in kept if (age := read_age(row, now)) is not None and age >= timedelta()]
     return max(ages, key=lambda pair: pair[1] / pair[0].objective_time, default=None)
 
 

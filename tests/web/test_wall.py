@@ -316,3 +316,16 @@ def test_time_alone_changes_the_wall(fleet: Fleet, cast: Cast) -> None:
     fleet.silence("edge-hub", minutes=1)
     assert observe.regrade(database_now()) == 0  # the silence was stored by `silence` already
     assert "Silent" in columns(parsed(polled(client, page)))["edge-hub"].text
+
+
+def test_a_wall_of_hundreds_costs_as_many_queries_as_one_of_few(pair: Lookout, cast: Cast) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as asked:
+            wall(cast.viewer)
+        return len(asked)
+
+    wall(cast.viewer)
+    few = queries()
+    many(pair.cluster, 300, pair.row)
+    Relationship.objects.filter(target_root_path__endswith="5/").update(grade="warning", grade_rank=1)
+    assert queries() == few

@@ -34,6 +34,26 @@ from dashboard.words import duration
 CADENCE = 5
 REDRAWN_EVERY = 20  # seconds: ages are written in minutes and do not tick here
 _HEADLINE = (Grade.CRITICAL, Grade.WARNING, Grade.UNKNOWN, Grade.ACTIVE, Grade.NORMAL, Grade.INACTIVE)
+_SHOWN = (
+    "cluster_id",
+    "target_root_path",
+    "state",
+    "grade",
+    "grade_rank",
+    "reason",
+    "reason_since",
+    "state_since",
+    "recovery_point_at",
+    "objective",
+    "job_running",
+    "job_percent",
+    "held_phase",
+    "failed_over_at",
+    "own_read_at",
+    "missing_since",
+    "gone_at",
+    "unreadable",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +117,7 @@ def _query(request: HttpRequest) -> str:
 def _context(request: HttpRequest, found: Overview) -> dict[str, Any]:
     now, names = found.now, _chosen(request)
     clusters = [cluster for cluster in found.clusters if not names or cluster.name in names]
-    kept = Relationship.objects.listed().worst_first().select_related("cluster").defer("status", "search", "error")
-    rows = list(kept.filter(cluster__in=clusters))
+    rows = _rows(clusters)
     counts = {grade: sum(row.grade == grade for row in rows) for grade in _HEADLINE}
     fields = [each for each in clusters if each.silent or each.listed]  # type: ignore[attr-defined]  # annotated
     query = _query(request)
@@ -119,6 +138,15 @@ def _context(request: HttpRequest, found: Overview) -> dict[str, Any]:
         "seen": f"{found.seen}-{int(found.poll.at)}",
         "cadence": CADENCE,
     }
+
+
+def _rows(clusters: list[Cluster]) -> list[Relationship]:
+    """Worst first, with no more of each than the wall shows: it may be two thousand."""
+    own = {cluster.pk: cluster for cluster in clusters}
+    rows = list(Relationship.objects.listed().worst_first().filter(cluster__in=clusters).only(*_SHOWN))
+    for row in rows:
+        row.cluster = own[row.cluster_id]
+    return rows
 
 
 # ── The side: what people do ─────────────────────────────────────────────────
