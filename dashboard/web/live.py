@@ -57,7 +57,8 @@ def pulse() -> Pulse:
 
 def requests_waiting() -> Coalesce:
     """How many requests wait for a decision, to be asked along with something else."""
-    waiting = Failover.objects.filter(state=State.REQUESTED).annotate(one=Value(1)).values("one")
+    # Without order_by() the model's own order would be grouped by, too, which PostgreSQL refuses and SQLite lets pass.
+    waiting = Failover.objects.filter(state=State.REQUESTED).order_by().annotate(one=Value(1)).values("one")
     return Coalesce(Subquery(waiting.annotate(n=Count("request", distinct=True)).values("n")), 0)
 
 

@@ -47,7 +47,8 @@ def with_redis(redis_socket: tuple[str, int], settings: Any) -> str:
     from dashboard.web.fragments import fragments
 
     redis.Redis.from_url(redis_socket[0]).flushall()
-    settings.REDIS_URL = redis_socket[0]
+    # What stands in the address rules over the store's own patience: a busy machine must not look like a dead Redis.
+    settings.REDIS_URL = f"{redis_socket[0]}?socket_timeout=30&socket_connect_timeout=30"
     fragments.cache_clear()
     return redis_socket[0]
 

@@ -120,15 +120,6 @@ def test_a_poll_costs_two_queries_with_redis(
 # ── Requests that wait ──
 
 
-@pytest.fixture
-def desk(cast: Cast) -> Iterator[Any]:
-    from dashboard.fleet import access
-    from tests.failovers.desk import Desk
-
-    yield Desk(cast)
-    access.forget_transports()
-
-
 def test_a_request_with_several_failovers_waits_once(desk: Any) -> None:
     assert pulse().waiting == 0
     asked: Request = desk.request()
@@ -188,8 +179,10 @@ def test_a_redis_that_is_not_there_costs_speed_and_no_page(cast: Cast, cluster: 
 
 
 def test_a_redis_that_is_frozen_costs_speed_and_no_page(
-    cast: Cast, cluster: Cluster, with_redis: str, redis_socket: tuple[str, int]
+    cast: Cast, cluster: Cluster, redis_socket: tuple[str, int], settings: Any
 ) -> None:
+    settings.REDIS_URL = redis_socket[0]
+    fragments.cache_clear()
     client = signed_in(cast.viewer)
     poll(client)
     os.kill(redis_socket[1], signal.SIGSTOP)
@@ -244,7 +237,7 @@ def test_after_one_silence_redis_is_left_alone_for_a_while(mute: Mute) -> None:
 def test_after_that_while_it_is_used_again(mute: Mute, redis_socket: tuple[str, int], tmp_path: Path) -> None:
     now = 100.0
     path = tmp_path / "redis.sock"
-    store = Fragments(f"unix://{path}", clock=lambda: now)
+    store = Fragments(f"unix://{path}?socket_timeout=30&socket_connect_timeout=30", clock=lambda: now)
     assert store.get("a") is None
     path.symlink_to(redis_socket[0].removeprefix("unix://"))
     store.put("a", b"x", seconds=60)
