@@ -29,6 +29,7 @@ __all__ = ["Admitted", "Refused", "add", "change", "examine", "find", "remove", 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _PREFIX_MOST = 1024
+_OBJECTIVE_MOST = timedelta(days=3650)
 
 
 def add(
@@ -112,6 +113,8 @@ def set_objective(name: str, prefix: str, length: timedelta | None, *, actor: Ac
     prefix = prefix.rstrip("/") or "/"
     if not prefix.startswith("/") or len(prefix) > _PREFIX_MOST:
         raise Refused(f"{prefix!r} is not a path prefix; write for example /dr/finance.")
+    if length is not None and length > _OBJECTIVE_MOST:
+        raise Refused(f"An objective is at most {duration(_OBJECTIVE_MOST)}.")
     with transaction.atomic():
         cluster = Cluster.objects.select_for_update().get(pk=find(name).pk)
         if length is None:

@@ -142,7 +142,8 @@ def test_somebody_can_have_a_cluster_read_at_once_but_not_all_the_time(lookout):
     assert not observe.read_now(lookout.cluster, database_now() + timedelta(seconds=4))
 
 
-def test_a_reading_that_was_asked_for_while_one_is_under_way_is_made_after_it(lookout):
+@pytest.mark.parametrize("fault", [None, faults.html(path="/status/", count=None)], ids=["read", "failed"])
+def test_a_reading_that_was_asked_for_while_one_is_under_way_is_made_after_it(lookout, fault):
     asked = []
 
     def ask() -> None:
@@ -150,6 +151,8 @@ def test_a_reading_that_was_asked_for_while_one_is_under_way_is_made_after_it(lo
         asked.append(observe.read_now(lookout.cluster, database_now()))
 
     lookout.during(ask)
+    if fault:
+        lookout.fails(fault)
     lookout.read()
     assert asked[0]
     assert observe.due_clusters(database_now()) == [lookout.cluster.pk]
@@ -202,8 +205,7 @@ def test_an_executor_token_that_is_refused_is_shown_before_it_is_needed(lookout)
 
     def check() -> Cluster:
         observe.check_executor(lookout.cluster.pk)
-        lookout.cluster.refresh_from_db()
-        return lookout.cluster
+        return Cluster.objects.get(pk=lookout.cluster.pk)
 
     assert check().executor_trouble == ""
     lookout.fails(faults.expired_token(path="who-am-i", count=None))

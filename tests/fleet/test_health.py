@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ FINE = Facts(
 )
 
 
-def judge(now: datetime = NOW, **changed: object) -> Verdict:
+def judge(now: datetime = NOW, **changed: Any) -> Verdict:
     return grade(replace(FINE, **changed), now, Thresholds())
 
 
@@ -76,7 +77,7 @@ def test_each_line_of_the_table_has_its_grade_and_reason(changed, expected, reas
 
 
 def test_a_failover_of_ours_keeps_the_row_calm_until_the_source_is_writable_too():
-    ours = {"state": "DISCONNECTED", "failed_over_at": NOW - timedelta(days=2)}
+    ours: dict[str, Any] = {"state": "DISCONNECTED", "failed_over_at": NOW - timedelta(days=2)}
     calm = judge(**ours, source_read_only=True)
     assert (calm.grade, calm.reason, calm.since) == (Grade.ACTIVE, "Failed over {for}", NOW - timedelta(days=2))
     both = judge(**ours, source_read_only=False)
@@ -103,10 +104,11 @@ def test_an_old_recovery_point_says_nothing_about_what_does_not_replicate(state)
 
 
 def test_time_alone_walks_a_row_from_normal_to_critical_at_the_moments_that_it_announced():
+    point = NOW - 5 * MINUTE
     now, seen = NOW, []
     while True:
         verdict = judge(now)
-        seen.append((verdict.grade, now - FINE.recovery_point_at))
+        seen.append((verdict.grade, now - point))
         if verdict.changes_at is None:
             break
         assert judge(verdict.changes_at - timedelta(microseconds=1)).grade is verdict.grade

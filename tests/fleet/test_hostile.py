@@ -214,6 +214,13 @@ def test_an_absence_between_two_lists_starts_the_count_again(lookout):
     assert (lookout.row.misses, lookout.row.gone_at) == (0, None)
 
 
+def test_a_row_that_is_listed_but_cannot_be_read_is_not_absent(lookout):
+    for listed in ([], [], [lookout.rows()[0] | {"state": None}], [], []):
+        lookout.says(listed)
+        lookout.read()
+    assert (lookout.row.misses, lookout.row.gone_at) == (2, None)
+
+
 @pytest.mark.parametrize(
     "fields", [{"source_cluster_uuid": "22222222-0000-4000-8000-000000000000"}, {"target_root_id": "77"}], ids=str
 )
@@ -311,7 +318,9 @@ def test_a_clock_that_is_wrong_by_more_than_two_minutes_is_a_change_for_the_page
         assert cluster.version == version + raised, ahead
     with access.reader(cluster) as door:
         lookout.target.clock_ahead = 7200
-        assert abs(door.read(lookout.row).clock_ahead - timedelta(hours=2)) < timedelta(seconds=3)
+        found = door.read(lookout.row).clock_ahead
+        assert found is not None
+        assert abs(found - timedelta(hours=2)) < timedelta(seconds=3)
 
 
 def test_a_recovery_point_that_is_empty_or_absurd_is_none(lookout):

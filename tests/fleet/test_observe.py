@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from dashboard.database import database_now
 from dashboard.fleet import access, observe, sample
 from dashboard.fleet.health import Grade
-from dashboard.fleet.models import Event, RecoveryPoint, Relationship, Source
+from dashboard.fleet.models import Event, RecoveryPoint, Relationship, Source, Trouble
 from dashboard.simulator import State, faults
 from tests.fleet.lookout import columns, pass_time, register
 
@@ -209,7 +209,7 @@ def test_recovery_points_are_kept_at_most_every_five_minutes(lookout):
     pass_time(301)
     lookout.clock.pass_time(70)
     lookout.read()
-    newest = RecoveryPoint.objects.last()
+    newest = RecoveryPoint.objects.latest("seen_at")
     assert RecoveryPoint.objects.count() == 2
     assert newest.at == lookout.row.recovery_point_at
 
@@ -227,7 +227,7 @@ def test_a_reading_that_began_before_the_stored_one_is_dropped(lookout):
 
 def test_a_failure_that_began_before_the_stored_reading_is_dropped(lookout):
     began = lookout.cluster.last_read_at - timedelta(seconds=1)
-    sample.fail(lookout.cluster.pk, "unreachable", "No answer.", began=began, reserved=began)
+    sample.fail(lookout.cluster.pk, Trouble.UNREACHABLE, "No answer.", began=began, reserved=began)
     lookout.cluster.refresh_from_db()
     assert lookout.cluster.trouble == ""
 
@@ -311,6 +311,7 @@ def test_a_reading_during_a_failover_is_kept_and_taken_to_the_row(lookout):
         reading = door.read(lookout.row)
     kept = observe.record(lookout.row, reading, held_by="FO-1001")
     assert (kept.state, kept.target_root_read_only, kept.held_by) == ("DISCONNECTING", True, "FO-1001")
+    assert kept.status is not None
     assert kept.status["id"] == lookout.sim.id
     assert kept.node_id == reading.node_id != ""
     assert (lookout.row.state, lookout.row.own_read_at) == ("DISCONNECTING", reading.at)
