@@ -51,6 +51,7 @@ def test_another_host_in_the_clear_is_refused(tmp_path: Path, start: str) -> Non
     output = refusal_of(start, tmp_path, HOST="0.0.0.0")  # noqa: S104 - refused
     assert "HOST is 0.0.0.0, and nothing encrypts what passes there." in output
     assert "Traceback" not in output
+    assert not list(tmp_path.rglob("*.sqlite3")), "it touched a database before it looked at its settings"
 
 
 def test_the_demo_is_not_for_a_proxy(tmp_path: Path) -> None:
@@ -59,7 +60,6 @@ def test_the_demo_is_not_for_a_proxy(tmp_path: Path) -> None:
 
 def test_a_key_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
     assert "READER_KEY_FILE is '/nowhere'; it cannot be read" in refusal_of("up", tmp_path, READER_KEY_FILE="/nowhere")
-    assert not list(tmp_path.glob("*.sqlite3"))
 
 
 @pytest.mark.parametrize("start", ["worker-send", "sweep"])
