@@ -23,6 +23,7 @@ from dashboard.fleet.changes import Changes, take
 from dashboard.fleet.models import Cluster, Event, Observation, RecoveryPoint, Relationship, Trouble
 from dashboard.qumulo.errors import Answered, CertificateRefused, Forbidden, Nonsense, QumuloError, Unauthorized
 from dashboard.qumulo.records import to_json
+from dashboard.words import duration
 
 log = logging.getLogger(__name__)
 
@@ -189,7 +190,7 @@ def _silence(cluster_pk: int, now: datetime) -> int:
         if cluster.silent or (cluster.last_read_at or cluster.added_at) > now - settings.UNKNOWN_AFTER:
             return 0
         Cluster.objects.filter(pk=cluster_pk).update(silent=True, version=F("version") + 1)
-        log.warning("%s has not been read for %s", cluster.name, settings.UNKNOWN_AFTER)
+        log.warning("%s has not been read for %s", cluster.name, duration(settings.UNKNOWN_AFTER))
         return _judge_all(list(cluster.relationships.select_for_update().order_by("pk")), now)
 
 
