@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
 
 
-def eventually(ask: Callable[[], T], *, within: float = 60.0) -> T:
+def eventually(ask: Callable[[], T | None], *, within: float = 60.0) -> T:
     """Ask until the answer is true, and return it. The limit is there to end a broken test, not to time a good one."""
     end = time.monotonic() + within
     while not (answer := ask()):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from cryptography.fernet import Fernet
 
 from dashboard import embedded
-from tests.running.processes import bare_environ, free_port, manage, running
+from tests.running.processes import bare_environ, eventually, free_port, manage, running, runs
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from tests.running.processes import Program
 
 pytestmark = pytest.mark.faults
 
@@ -23,15 +27,21 @@ RIGHT = {
     "EXECUTOR_KEY": Fernet.generate_key().decode(),
     "REDIS_URL": "redis://127.0.0.1:1/0",
 }
+NOBODY_THERE = "postgresql://desk@127.0.0.1:1/desk"
+
+
+def started(start: str, folder: Path, **wrong: str) -> AbstractContextManager[Program]:
+    right = {**RIGHT, "FAILOVER_DESK_DATA": str(folder), "TMPDIR": str(folder), "PORT": str(free_port())}
+    if start in ("web", "worker-observe"):
+        del right["EXECUTOR_KEY"]
+    environ = bare_environ(**(right | wrong))
+    command = [word if word != "127.0.0.1:8000" else f"127.0.0.1:{environ['PORT']}" for word in STARTS[start]]
+    return running(command, folder / "log", environ=environ)
 
 
 def refusal_of(start: str, folder: Path, **wrong: str) -> str:
     """What it printed before it ended by itself, as it must."""
-    right = {**RIGHT, "FAILOVER_DESK_DATA": str(folder), "TMPDIR": str(folder), "PORT": str(free_port())}
-    if start in ("web", "worker-observe"):
-        del right["EXECUTOR_KEY"]
-    command = [word if word != "127.0.0.1:8000" else f"127.0.0.1:{right['PORT']}" for word in STARTS[start]]
-    with running(command, folder / "log", environ=bare_environ(**(right | wrong))) as program:
+    with started(start, folder, **wrong) as program:
         assert program.process.wait(timeout=60) != 0, program.output()
         return program.output()
 
@@ -65,3 +75,24 @@ def test_a_key_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> No
 @pytest.mark.parametrize("start", ["worker-send", "sweep"])
 def test_a_sender_does_not_start_on_a_database_that_was_never_migrated(tmp_path: Path, start: str) -> None:
     assert "older than this program. Run: manage.py migrate" in refusal_of(start, tmp_path)
+
+
+@pytest.mark.parametrize("start", ["up", "worker-send", "sweep"])
+def test_a_sender_does_not_start_while_its_database_is_away(tmp_path: Path, start: str) -> None:
+    output = refusal_of(start, tmp_path, DATABASE_URL=NOBODY_THERE)
+    assert "The database of DATABASE_URL does not answer" in output
+    assert "Traceback" not in output
+
+
+def test_the_web_server_starts_and_says_that_its_database_is_away(tmp_path: Path) -> None:
+    port = str(free_port())
+    with started("web", tmp_path, DATABASE_URL=NOBODY_THERE, PORT=port) as web:
+
+        def health() -> httpx.Response | None:
+            assert runs(web.pid), web.output()
+            try:
+                return httpx.get(f"http://127.0.0.1:{port}/health/", timeout=30)
+            except httpx.TransportError:
+                return None
+
+        assert eventually(health).status_code == 503
