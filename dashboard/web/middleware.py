@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 from uuid import uuid4
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 
 from dashboard.audit.chain import bound_to_request
 from dashboard.web import kept
@@ -48,6 +48,8 @@ class SignInMiddleware:
     def process_view(
         self, request: HttpRequest, view: Callable[..., Any], _args: tuple[Any, ...], _kwargs: dict[str, Any]
     ) -> HttpResponse | None:
+        if "\0" in request.path:
+            raise Http404  # nothing has such a name, and PostgreSQL refuses to look for one
         if not getattr(view, "login_required", True) or request.user.is_authenticated:
             return None
         # Never a redirect to htmx: it would follow it and put the sign-in page where the table was.

@@ -165,6 +165,12 @@ def test_a_wrong_sign_in_keeps_the_name_and_says_nothing_more(cast: Cast, name: 
     assert tags()[-1] == "signin.failed"
 
 
+def test_a_name_that_no_database_can_hold_is_just_wrong(cast: Cast) -> None:
+    assert sign_in(Client(), "a.rivera\0").status_code == 422
+    assert signed_in(cast.rivera).get("/form/%00/").status_code == 404
+    assert signed_in(cast.admin).get("/clusters/x%00/").status_code == 404
+
+
 def test_guessing_is_stopped_even_for_the_right_password(cast: Cast) -> None:
     for _ in range(10):
         sign_in(Client(), password="wrong")
