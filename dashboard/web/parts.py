@@ -21,6 +21,16 @@ from dashboard.failovers.story import Line
 from dashboard.web.course import Course
 from dashboard.web.steps import steps
 
+_FILES = {
+    "hero": "failovers/_hero.html",
+    "steps": "parts/_steps.html",
+    "body": "failovers/_body.html",
+    "count": "failovers/_count.html",
+    "changes": "failovers/_changes.html",
+    "buttons": "failovers/_buttons.html",
+    "bar": "failovers/_bar.html",
+    "closing": "failovers/_closing.html",
+}
 _TICKING = re.compile(r">[^<]*</time>")
 _TOKEN = re.compile(r'<input type="hidden" name="csrfmiddlewaretoken"[^>]*>')  # masked anew each time
 
@@ -42,7 +52,7 @@ def context(request: HttpRequest, course: Course, seen: str) -> dict[str, Any]:
         "steps": [] if course.state is State.REQUESTED else steps(course),
         "seen": seen,
     }
-    parts = {name: render_to_string(f"failovers/_{name}.html", found, request) for name in _names(course)}
+    parts = {name: render_to_string(_FILES[name], found, request) for name in _names(course)}
     have = [f"{name}:{_digest_of(part)}" for name, part in parts.items()]
     have.append(f"log:{len(course.log)}.{_digest_of_log(course.log)}")
     query = urlencode({"shape": shape(course), "have": ",".join(have)})

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
@@ -71,7 +71,7 @@ def _ask(request: HttpRequest, row: Relationship) -> HttpResponse:
     page = reverse("failover", args=(made.number,))
     if _htmx(request):
         return HttpResponse(status=204, headers={"HX-Redirect": page})
-    return redirect(page, permanent=False)
+    return HttpResponse(status=303, headers={"Location": page})
 
 
 @require_safe

@@ -29,6 +29,7 @@ from dashboard.web.guards import requires
 
 PAGE = 100
 LONGEST_SEARCH = 200
+LARGEST = 2**63  # of an integer column
 MAY_SEE = (Role.AUDITOR, Role.APPROVER, Role.ADMIN)
 
 # Tag → mark and word of what came of it. All of this is past, so the marks are flat; the rest is merely recorded.
@@ -86,7 +87,7 @@ def audit(request: HttpRequest) -> HttpResponse:
     if q:
         # The payload holds tag, people, object, words and detail. It is JSON, so what is searched is escaped alike.
         entries = entries.filter(payload__icontains=json.dumps(q, ensure_ascii=False)[1:-1])
-    older = before.isdecimal() and len(before) < 19
+    older = before.isascii() and before.isdecimal() and len(before) < 20 and int(before) < LARGEST
     if older:
         entries = entries.filter(seq__lt=int(before))
     found = list(entries[: PAGE + 1])
@@ -112,10 +113,10 @@ def audit(request: HttpRequest) -> HttpResponse:
 @requires(*MAY_SEE)
 def entry(request: HttpRequest, seq: int) -> HttpResponse:
     """One entry: everything that it records, the text that was hashed, and both hashes."""
-    pair = list(Entry.objects.filter(seq__in=(seq - 1, seq)).order_by("seq"))
+    pair = list(Entry.objects.filter(seq__in=(seq - 1, seq)).order_by("seq")) if seq < LARGEST else []
     if not pair or pair[-1].seq != seq:
         raise Http404
-    shown = pair[-1]
+    shown, record = pair[-1], pair[-1].record
     report = chain.verify(start=pair[0].seq, entries=pair)
     return render(
         request,
@@ -123,10 +124,11 @@ def entry(request: HttpRequest, seq: int) -> HttpResponse:
         {
             "section": "audit",
             "line": _line(shown),
-            "record": shown.record,
+            "record": {name: str(value or "") for name, value in record.items()},
+            "actor": {name: str(value or "") for name, value in _object(record.get("actor")).items()},
             "tag_words": words_of(shown.tag),
             "payload": shown.payload,
-            "detail": json.dumps(shown.record.get("detail"), indent=2, ensure_ascii=False),
+            "detail": json.dumps(record.get("detail"), indent=2, ensure_ascii=False),
             "hash": bytes(shown.hash).hex(),
             "prev_hash": bytes(shown.prev_hash).hex(),
             "verified": Verified(kind="one", at=database_now(), bad=report.bad),
@@ -152,7 +154,7 @@ def _verify(shown: list[Entry], *, older: bool, searched: bool) -> Verified:
 
 def _line(entry: Entry) -> Line:
     record = entry.record
-    actor = record.get("actor") or {}
+    actor = _object(record.get("actor"))
     health, result = _RESULTS.get(entry.tag, ("warning", "Refused") if entry.tag.endswith(".refused") else ("", ""))
     return Line(
         seq=entry.seq,
@@ -168,14 +170,22 @@ def _line(entry: Entry) -> Line:
 
 
 def _why(record: dict[str, Any]) -> list[str]:
-    """The second line: what it is about, what people said, where they sat."""
-    detail = record.get("detail")
-    detail = detail if isinstance(detail, dict) else {}
-    said = detail.get("comment") or detail.get("reason") or ""
-    ticket = ""
-    if record.get("tag") == "request.made":
-        plan = json.loads(detail.get("plan") or "{}")
-        said, ticket = plan.get("reason", ""), plan.get("ticket", "")
-    ip = (record.get("actor") or {}).get("ip")
-    parts = (record.get("object"), ticket, f"“{said}”" if said else "", _("From %s") % ip if ip else "")
+    """The second line: what it is about, what people said, where they sat. Nothing may be relied on: an entry that
+    somebody damaged is listed, too."""
+    detail = _object(record.get("detail"))
+    plan = _plan(detail) if record.get("tag") == "request.made" else {}
+    said = detail.get("comment") or detail.get("reason") or plan.get("reason")
+    ip = _object(record.get("actor")).get("ip")
+    parts = (record.get("object"), plan.get("ticket"), f"“{said}”" if said else "", _("From %s") % ip if ip else "")
     return [str(part) for part in parts if part]
+
+
+def _plan(detail: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return _object(json.loads(detail.get("plan") or "{}"))
+    except (ValueError, TypeError, RecursionError):
+        return {}
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -12,7 +12,8 @@ from datetime import datetime
 from django.db.models import OuterRef, Subquery
 from django.db.models.functions import Now
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from dashboard.accounts.roles import Role
@@ -30,7 +31,8 @@ _AGES_AFTER = 10  # seconds after which an open failover is told anew, because t
 
 @require_safe
 def failover(request: HttpRequest, number: str) -> HttpResponse:
-    return _page(request, _course(request, number), typed=kept(request))
+    typed = kept(request)
+    return _page(request, _course(request, number), typed=typed, signed_out=bool(typed))
 
 
 @require_safe
@@ -91,10 +93,11 @@ def _page(
     error: Refused | None = None,
     typed: dict[str, str] | None = None,
     status: int = 200,
+    signed_out: bool = False,
 ) -> HttpResponse:
     section = "approvals" if course.state is State.REQUESTED else "relationships"
     context = parts.context(request, course, _seen(course))
-    context |= {"error": error, "typed": typed or {}, "section": section}
+    context |= {"error": error, "typed": typed or {}, "section": section, "signed_out": signed_out}
     return render(request, "failovers/page.html", context, status=status)
 
 
@@ -120,7 +123,7 @@ def decide(request: HttpRequest, number: str) -> HttpResponse:
         )
     except Refused as refused:
         return _refused(request, course, refused, {"comment": form.comment})
-    return redirect("failover", number)
+    return _see(number)
 
 
 def _changes_were_seen(course: Course, form: forms.Decide) -> None:
@@ -142,7 +145,7 @@ def cancel(request: HttpRequest, number: str) -> HttpResponse:
         conduct.cancel(user=signed_in(request), actor=actor(request), request_pk=course.asked.pk)
     except Refused as refused:
         return _refused(request, course, refused)
-    return redirect("failover", number)
+    return _see(number)
 
 
 @post_only
@@ -159,7 +162,11 @@ def close(request: HttpRequest, number: str) -> HttpResponse:
         )
     except Refused as refused:
         return _refused(request, course, refused, {"reason": form.reason})
-    return redirect("failover", number)
+    return _see(number)
+
+
+def _see(number: str) -> HttpResponse:
+    return HttpResponse(status=303, headers={"Location": reverse("failover", args=(number,))})
 
 
 def _refused(

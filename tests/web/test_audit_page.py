@@ -1,0 +1,229 @@
+"""The audit page: who may see it, what it finds, and that it says of the chain only what it has verified."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from dashboard.audit import chain, guards
+from dashboard.audit.chain import SYSTEM
+from dashboard.audit.models import Entry
+from dashboard.web.views.audit import PAGE
+from tests.web.fleet import Element, browser, parsed
+from tests.web.scene import STAGES
+
+
+def trail(cast: Any, **query: str) -> Element:
+    return parsed(browser(cast.okafor).get("/audit/", query))
+
+
+def rows(root: Element) -> list[Element]:
+    return root.one("tbody").all("tr")
+
+
+def numbers(root: Element) -> list[int]:
+    return [int(row.children[0].text.replace(",", "")) for row in rows(root)]
+
+
+def write(times: int, **more: Any) -> None:
+    with transaction.atomic():
+        for number in range(times):
+            chain.append("cluster.tested", actor=SYSTEM, **{"words": f"Entry {number}"} | more)
+
+
+def forge(seq: int, **columns: Any) -> None:
+    """As somebody with the database in their hands would."""
+    guards.drop(connection)
+    Entry.objects.filter(seq=seq).update(**columns)
+    guards.install(connection)
+
+
+@pytest.mark.parametrize(
+    ("who", "may"),
+    [("okafor", True), ("osei", True), ("admin", True), ("rivera", False), ("viewer", False)],
+)
+def test_auditors_approvers_and_admins_see_it(cast, who, may):
+    client = browser(getattr(cast, who))
+    assert client.get("/audit/").status_code == (200 if may else 403)
+    assert client.get("/audit/1/").status_code == (200 if may else 403)
+
+
+def test_newest_first_with_who_what_result_and_hash(desk, cast):
+    failover = STAGES["succeeded"](desk)
+    root = trail(cast)
+    assert numbers(root) == sorted(numbers(root), reverse=True)
+    top = rows(root)[0]
+    newest = Entry.objects.latest("seq")
+    assert top.one("th").text.startswith("Verified: dr reports the target as writable")
+    assert failover.number in top.one("th").text
+    assert "System" in top.text
+    assert top.one("span", "tag").text == "Succeeded"
+    assert top.one("a", "hash").text == bytes(newest.hash).hex()[:8] + "…"
+
+
+def test_a_request_stands_with_its_ticket_and_reason(desk, cast):
+    STAGES["requested"](desk)
+    text = rows(trail(cast))[0].text
+    assert "INC-20719. “dc1-prod lost power in row C at 02:53.”" in text
+    assert "Waiting" in text
+
+
+def test_nothing_in_it_is_filled_because_all_of_it_is_past(desk, cast):
+    STAGES["refused"](desk)
+    tags = trail(cast).all("span", "tag")
+    assert tags
+    assert all("flat" in tag.classes for tag in tags)
+
+
+@pytest.mark.parametrize("q", ["FO-", "k.osei", "request.approved", "inc-20719", "row C at", "Verified: dr"])
+def test_it_is_searched_in_tag_person_object_and_words(desk, cast, q):
+    STAGES["succeeded"](desk)
+    root = trail(cast, q=q)
+    assert 0 < len(rows(root)) < Entry.objects.count()
+    for row in rows(root):
+        assert q.lower() in Entry.objects.get(seq=int(row.children[0].text)).payload.lower()
+    assert root.one("input", name="q").attrs["value"] == q
+
+
+def test_a_search_finds_quotes_and_backslashes_as_they_were_written(cast):
+    write(1, words='said "no\\yes"')
+    assert len(rows(trail(cast, q='"no\\yes"'))) == 1
+
+
+@pytest.mark.parametrize("q", ["nobody wrote this", "%", "\x00", "<script>alert(1)</script>"])
+def test_a_search_that_finds_nothing_says_so(cast, q):
+    root = trail(cast, q=q)
+    assert root.one("h2").text == "No entry matches"
+    assert root.all("script", src="") == []
+    assert root.one("div", "empty").one("a", href="/audit/").text == "Clear the search"
+
+
+def test_it_comes_in_pages_by_key(cast):
+    write(PAGE + 5)
+    root = trail(cast)
+    total = Entry.objects.count()
+    assert numbers(root) == list(range(total, total - PAGE, -1))
+    assert f"{PAGE} entries of {total}, newest first." in root.one("caption").text
+    write(3)  # what is written meanwhile moves nothing
+    older = parsed(browser(cast.okafor).get(root.one("a", rel="next").attrs["href"]))
+    assert numbers(older)[0] == total - PAGE
+    assert older.all("a", rel="next") == []
+    assert [a.text for a in older.one("nav", aria_label="Pages").all("a")] == ["Newest"]
+
+
+def test_the_next_page_keeps_the_search(cast):
+    write(PAGE + 5, words="needle & thread")
+    root = trail(cast, q="needle & thread")
+    older = parsed(browser(cast.okafor).get(root.one("a", rel="next").attrs["href"]))
+    assert len(rows(older)) == 5
+
+
+@pytest.mark.parametrize("before", ["x", "-1", "²", "9" * 40, ""])
+def test_a_key_that_is_none_is_the_newest_page(cast, before):
+    assert numbers(trail(cast, before=before))[0] == Entry.objects.latest("seq").seq
+
+
+# ── What it says of the chain ──
+
+
+def test_all_of_it_is_verified_when_all_of_it_is_shown(cast):
+    words = trail(cast).one("p", "verified").text
+    head = bytes(Entry.objects.latest("seq").hash).hex()[:8]
+    assert words.startswith(f"Chain verified: all {Entry.objects.count()} entries are whole and in order,")
+    assert f"Head {head}…" in words
+
+
+def test_of_a_part_it_says_that_it_is_a_part(cast):
+    write(PAGE + 5)
+    newest = trail(cast)
+    words = newest.one("p", "verified").text
+    assert words.startswith(
+        f"Chain verified for the {PAGE} entries shown: they are whole and in order and end at the head"
+    )
+    assert "All of it is verified by manage.py verifyaudit." in words
+    older = parsed(browser(cast.okafor).get(newest.one("a", rel="next").attrs["href"]))
+    words = older.one("p", "verified").text
+    assert "they are whole and follow one another" in words
+    assert "head" not in words.lower()
+
+
+def test_a_search_verifies_each_entry_and_claims_no_order(desk, cast):
+    STAGES["succeeded"](desk)
+    words = trail(cast, q="k.osei").one("p", "verified").text
+    assert words.startswith("Each entry shown matches its own hash")
+    assert "in order" not in words
+
+
+def test_a_changed_entry_is_a_red_banner_and_nothing_is_called_verified(cast):
+    forge(3, payload=Entry.objects.get(seq=3).payload.replace("j.lind", "j.linx"))
+    for query in ({}, {"q": "j.lin"}):
+        root = trail(cast, **query)
+        banner = root.one("section", role="alert", data_health="critical")
+        assert "The audit chain is broken at entry 3." in banner.text
+        assert "Tell the security owner." in banner.text
+        assert root.all("p", "verified") == []
+
+
+def test_a_cut_tail_is_seen_on_the_newest_page(cast):
+    guards.drop(connection)
+    Entry.objects.filter(seq=Entry.objects.latest("seq").seq).delete()
+    guards.install(connection)
+    assert "The audit chain is broken" in trail(cast).one("section", role="alert", data_health="critical").text
+
+
+def test_an_older_page_sees_a_gap(cast):
+    write(PAGE + 5)
+    guards.drop(connection)
+    Entry.objects.filter(seq=4).delete()
+    guards.install(connection)
+    root = trail(cast, before="8")
+    assert "broken at entry 4" in root.one("section", role="alert", data_health="critical").text
+
+
+# ── One entry ──
+
+
+def test_an_entry_shows_everything_that_was_hashed(desk, cast):
+    STAGES["requested"](desk)
+    entry = Entry.objects.latest("seq")
+    root = parsed(browser(cast.okafor).get(f"/audit/{entry.seq}/"))
+    assert [code.text for code in root.all("code", "whole")] == [bytes(entry.hash).hex(), bytes(entry.prev_hash).hex()]
+    assert root.one("details", id="payload").one("pre").text == " ".join(entry.payload.split())
+    assert "a.rivera" in root.text
+    assert "request.made" in root.text
+    assert "This entry matches its hash and follows the entry before it" in root.one("p", "verified").text
+
+
+def test_the_first_entry_follows_nothing(cast):
+    root = parsed(browser(cast.okafor).get("/audit/1/"))
+    assert root.one("p", "verified").text.startswith("This entry matches its hash,")
+    assert [a.text for a in root.one("nav", aria_label="Entries").all("a")] == ["Entry after"]
+
+
+def test_an_entry_that_was_changed_says_so(cast):
+    forge(3, payload=Entry.objects.get(seq=3).payload.replace("j.lind", "j.linx"))
+    root = parsed(browser(cast.okafor).get("/audit/3/"))
+    assert "The audit chain is broken at entry 3." in root.one("section", role="alert", data_health="critical").text
+
+
+@pytest.mark.parametrize("payload", ["{", "[]", '{"tag": 1}', '{"detail": {"plan": "{"}, "tag": "request.made"}', ""])
+def test_an_entry_that_holds_no_record_breaks_no_page(cast, payload):
+    forge(3, payload=payload)
+    assert "broken at entry 3" in trail(cast).text
+    assert "broken at entry 3" in parsed(browser(cast.okafor).get("/audit/3/")).text
+
+
+@pytest.mark.parametrize("seq", ["0", "999", "9" * 30])
+def test_an_entry_that_is_not_there_is_404(cast, seq):
+    assert browser(cast.okafor).get(f"/audit/{seq}/").status_code == 404
+
+
+def test_whatever_was_recorded_stays_text(cast):
+    write(1, words="<img src=x onerror=alert(1)>\u202e", detail={"comment": "<script>alert(1)</script>"})
+    seq = Entry.objects.latest("seq").seq
+    for root in (trail(cast), parsed(browser(cast.okafor).get(f"/audit/{seq}/"))):
+        assert root.all("img") == []
+        assert all("src" in script.attrs for script in root.all("script"))
+        assert "\u202e" not in root.one("h1" if root.all("pre") else "tbody").text
