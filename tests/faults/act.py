@@ -18,24 +18,35 @@ from dashboard.accounts.models import User  # noqa: E402
 from dashboard.accounts.people import actor_of  # noqa: E402
 from dashboard.audit import chain  # noqa: E402
 from dashboard.audit.models import Entry  # noqa: E402
-from dashboard.failovers import bell, conduct, execution  # noqa: E402
+from dashboard.failovers import bell, conduct, execution, reading  # noqa: E402
 from dashboard.failovers.models import Failover, Request  # noqa: E402
 from dashboard.fleet.models import Cluster, Relationship  # noqa: E402
 
 
-def request(path: str) -> dict[str, Any]:
+def request(path: str, row: Relationship | None = None) -> dict[str, Any]:
     user = User.objects.get(username="a.rivera")
-    row = Relationship.objects.get(target_root_path=path)
+    row = row or Relationship.objects.get(target_root_path=path)
     asked = conduct.request(
         user=user,
         actor=actor_of(user),
         relationship=row,
-        typed=path.rstrip("/"),
+        typed=reading.expected_typing(row),
         reason="dc1-prod lost power in row C.",
         ticket="",
         nonce=uuid.uuid4(),
     )
-    return {"request": asked.pk, "failover": asked.failovers.get().pk}
+    return {"request": asked.pk, "failover": asked.failovers.get().pk, "number": asked.number}
+
+
+def request_many(count: str) -> dict[str, Any]:
+    """As many requests as asked for, spread over the clusters."""
+    rows = Relationship.objects.filter(state="ESTABLISHED", held_by="").exclude(recovery_point_at=None)
+    made = [request(row.target_root_path, row)["number"] for row in rows.order_by("relationship_id")[: int(count)]]
+    return {"requests": made}
+
+
+def relationships_of(*numbers: str) -> dict[str, Any]:
+    return {f.number: f.relationship.relationship_id for f in Failover.objects.all() if f.number in numbers}
 
 
 def approve(pk: str) -> dict[str, Any]:
@@ -78,5 +89,5 @@ def ready() -> dict[str, Any]:
 
 if __name__ == "__main__":
     verb, *arguments = sys.argv[1:]
-    verbs = {f.__name__: f for f in (request, approve, close, execute, look, ready)}
+    verbs = {f.__name__: f for f in (request, request_many, relationships_of, approve, close, execute, look, ready)}
     print(json.dumps(verbs[verb](*arguments)))

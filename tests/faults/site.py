@@ -118,8 +118,8 @@ class Site:
 
     # ── The parts ──
 
-    def simulate(self, scenario: str = "pair") -> None:
-        port = free_port(row=6)
+    def simulate(self, scenario: str = "pair", *, clusters: int = 5) -> None:
+        port = free_port(row=clusters + 1)
         out = self.folder / "sim"
         python = sys.executable
         self.start(
