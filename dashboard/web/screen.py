@@ -17,7 +17,7 @@ from django.utils.translation import ngettext
 
 from dashboard.fleet.health import Grade
 from dashboard.fleet.models import Cluster, Relationship
-from dashboard.web.rows import Age, age_of, is_stale, read_age, shown
+from dashboard.web.rows import Age, age_of, is_stale, read_age
 from dashboard.web.templatetags.desk import health_word, leaf, state_word
 from dashboard.words import duration
 
@@ -128,7 +128,7 @@ def grid(rows: Sequence[Relationship], clusters: Sequence[Cluster], now: datetim
         fields=fields,
         more=ngettext("%d more cluster", "%d more clusters", left_out) % left_out if left_out else "",
         worst=worst[:LISTED],
-        not_shown=_counted(tile.health for tile in worst[LISTED:]),
+        not_shown=_("%s not shown") % _counted(tile.health for tile in worst[LISTED:]) if worst[LISTED:] else "",
     )
 
 
@@ -248,42 +248,48 @@ def _lamps(cluster: Cluster, rows: list[Relationship], room: int) -> Lamps:
 
 
 def _worst(rows: Sequence[Relationship], clusters: Sequence[Cluster], now: datetime) -> list[Tile]:
-    """Everything that asks for attention, a silent cluster as one: critical, then unknown, then warning."""
-    found = []
-    for cluster in clusters:
-        if cluster.silent:
-            count = sum(row.cluster_id == cluster.pk for row in rows)
-            since = cluster.last_read_at or cluster.added_at
-            number = ngettext("%d relationship", "%d relationships", count) % count
-            found.append(
-                Tile(
-                    health="unknown",
-                    name=_("%s silent") % cluster.name,
-                    when=coarse(now - since),
-                    lines=(_("%(number)s. Silent since %(at)s UTC") % {"number": number, "at": f"{since:%H:%M}"},),
-                )
-            )
-    found += [_entry(row, now) for row in rows if row.grade in (Grade.CRITICAL, Grade.WARNING) or _alone_unknown(row)]
+    """Everything that asks for attention, a silent cluster as one: critical, then unknown, then warning, and among
+    equals the one that is furthest beyond its objective."""
+    found = [(_silent_entry(cluster, rows, now), 0.0) for cluster in clusters if cluster.silent]
+    for row in rows:
+        if row.grade in (Grade.CRITICAL, Grade.WARNING) or _alone_unknown(row):
+            age = read_age(row, now) or timedelta()
+            found.append((_entry(row, now), age / row.objective_time))
     order = list(_ATTENTION)
-    return sorted(found, key=lambda tile: order.index(Grade(tile.health)))
+    found.sort(key=lambda pair: (order.index(Grade(pair[0].health)), -pair[1]))
+    return [tile for tile, _times in found]
+
+
+def _silent_entry(cluster: Cluster, rows: Sequence[Relationship], now: datetime) -> Tile:
+    count = sum(row.cluster_id == cluster.pk for row in rows)
+    since = cluster.last_read_at or cluster.added_at
+    number = ngettext("%d relationship", "%d relationships", count) % count
+    return Tile(
+        health="unknown",
+        name=_("%s silent") % cluster.name,
+        when=coarse(now - since),
+        lines=(_("%(number)s. Silent since %(at)s UTC") % {"number": number, "at": f"{since:%H:%M}"},),
+    )
 
 
 def _entry(row: Relationship, now: datetime) -> Tile:
     age, reason = read_age(row, now), _reason(row, now)
-    words = f"{row.cluster.name}. {reason}" if reason else row.cluster.name
     if row.state == "AWAITING_AUTHORIZATION":
-        when, words = coarse(now - row.state_since), f"{row.cluster.name}. {state_word(row.state)}"
-    else:
-        when = coarse(age) if age is not None and age > timedelta() else ""
+        age, reason = now - row.state_since, state_word(row.state)
+    words = f"{row.cluster.name}. {reason}" if reason else row.cluster.name
     if row.state == "ESTABLISHED":
         words += _(", objective %s") % duration(row.objective)
-    return Tile(health=row.grade, name=leaf(row.target_root_path), when=when, lines=(shown(words),))
+    when = coarse(age) if age is not None and age > timedelta() else ""
+    return Tile(health=row.grade, name=leaf(row.target_root_path), when=when, lines=(words,))
 
 
 def _counted(healths: Iterable[str]) -> str:
-    """`4 more: 1 warning, 3 normal`; "" for none."""
+    """`4 more normal`, `3 more: 1 warning, 2 normal`; "" for none."""
     numbers = Counter(healths)
-    if not numbers:
+    parts = [(numbers[grade], health_word(grade).lower()) for grade in Grade if numbers[grade]]
+    if not parts:
         return ""
-    parts = [f"{numbers[grade]} {health_word(grade).lower()}" for grade in Grade if numbers[grade]]
-    return _("%(count)d more: %(parts)s") % {"count": numbers.total(), "parts": ", ".join(parts)}
+    if len(parts) == 1:
+        return _("%(count)d more %(word)s") % {"count": parts[0][0], "word": parts[0][1]}
+    listed = ", ".join(f"{count} {word}" for count, word in parts)
+    return _("%(count)d more: %(parts)s") % {"count": numbers.total(), "parts": listed}

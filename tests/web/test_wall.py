@@ -97,10 +97,9 @@ def test_what_does_not_fit_is_counted_and_never_cut_off(pair: Lookout, cast: Cas
     Relationship.objects.filter(target_root_path__endswith="5/").update(grade="warning", grade_rank=1)
     column = columns(wall(cast.viewer))["dr"]
     shown = len(column.all("article")) + len(column.all("li"))
-    more = re.fullmatch(r"(\d+) more: (.+)", column.one("p", "w-more").text)
+    more = re.fullmatch(r"(\d+) more normal", column.one("p", "w-more").text)  # the worst are on the screen
     assert more is not None
     assert shown + int(more[1]) == 21
-    assert more[2] == f"{more[1]} normal"  # the worst are on the screen
     assert {tile.one("h3").text for tile in column.all("article")} == {"0005", "0015"}
 
 
@@ -159,7 +158,7 @@ def test_the_worst_of_a_large_fleet_are_a_list_and_the_rest_of_them_a_number(cas
     assert [tile.attrs["data-health"] for tile in listed.all("article")] == ["critical", "unknown", *["warning"] * 5]
     assert "dr-001 silent" in listed.all("article")[1].text
     assert "20 relationships. Silent since" in listed.all("article")[1].text
-    assert listed.one("h2").text == "Worst first, 4 more: 4 warning"
+    assert listed.one("h2").text == "Worst first, 4 more warning not shown"
 
 
 def test_a_wall_can_be_of_some_clusters_only(fleet: Fleet, cast: Cast) -> None:
@@ -180,7 +179,7 @@ def test_the_worst_recovery_point_is_the_one_furthest_beyond_its_objective(fleet
     Relationship.objects.filter(target_root_path__contains="/dr/pacs").update(objective=1)  # silent: not known
     worst = side(wall(cast.viewer), "Worst recovery point")
     assert worst.one("p", "w-fig").text.replace("\u00a0", " ") == "9 h 46 min"
-    assert "cctv-11, objective 1 h" in worst.text
+    assert "cctv-11, objective 1 h" in worst.text.replace("\u00a0", " ")
     assert "edge-hub, 9.8 × its objective" in worst.text
 
 

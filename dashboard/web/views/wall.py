@@ -29,7 +29,6 @@ from dashboard.web.filters import Filter
 from dashboard.web.live import cached_seen, live_answer
 from dashboard.web.overview import Overview, Poll, overview
 from dashboard.web.templatetags.desk import health_word, leaf
-from dashboard.words import duration
 
 CADENCE = 5
 REDRAWN_EVERY = 20  # seconds: ages are written in minutes and do not tick here
@@ -218,6 +217,6 @@ def _worst(rows: list[Relationship], now: datetime) -> dict[str, Any] | None:
         "percent": f"{ratio * 100:.0f} %",
         "times": f"{ratio:.1f}",
         "name": leaf(row.target_root_path),
-        "goal": duration(row.objective),
+        "goal": screen.coarse(row.objective_time),
         "target": row.cluster.name,
     }
