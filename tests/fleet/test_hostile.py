@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from hashlib import sha512
 
 import httpx
 import pytest
@@ -363,6 +364,14 @@ def test_hostile_texts_are_stored_found_and_shown_harmlessly(lookout):
     ]:
         assert not set(shown) & {"\x00", "\ud800", "\x1b", "\u202e", "\u200b"}
     assert row.facts.target_root_path == row.target_root_path
+
+
+def test_a_long_path_that_does_not_compress_is_stored_like_any_other(lookout):
+    """What is indexed must stay short on PostgreSQL, and it is measured after compression."""
+    path = "/dr/" + "".join(sha512(bytes([n])).hexdigest() for n in range(30)) + "/"
+    lookout.row_says(target_root_path=path)
+    assert lookout.read().trouble == ""
+    assert lookout.row.target_root_path == path
 
 
 def test_a_text_of_a_megabyte_is_cut_and_two_that_differ_at_the_end_stay_different(lookout):
