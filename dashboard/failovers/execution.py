@@ -126,7 +126,6 @@ def _intend(failover: Failover, read: access.Reading) -> str | None:
     reach("send.before_intent")
     try:
         with transaction.atomic(durable=True):
-            reading.still_good(failover)
             now = database_now()
             won = tried(
                 failover,
@@ -140,8 +139,13 @@ def _intend(failover: Failover, read: access.Reading) -> str | None:
                 precheck=seen,
                 answer=None,
                 answered_at=None,
+                first_writable_at=None,  # a reading from before this attempt agrees with none that comes after it
                 next_step_at=now + TIMING.watch,
             )
+            # Asked last, under the lock of the ledger's head: whoever sets a hold or takes a role away needs that lock
+            # too, so it was either seen here or comes after the commit. Asked first, it could come in between.
+            if won:
+                reading.still_good(failover)
             reach("send.in_intent")
         return mine if won else None
     except Refused as error:  # a hold stands, or an approver lost the role: rolled back, nothing sent
@@ -150,7 +154,8 @@ def _intend(failover: Failover, read: access.Reading) -> str | None:
     except DatabaseError:
         # A COMMIT that raises sends nothing. It may have arrived all the same, so the way back is tried once, with the
         # nonce that only this sender has.
-        log.exception("The intent of %s could not be committed; nothing is sent", failover.number)
+        # (The line says the key: the number would ask the database, and this way back would be lost with it.)
+        log.exception("The intent of failover %s could not be committed; nothing is sent", failover.pk)
         _insist(lambda: _not_sent(failover, mine, "The intent could not be committed."))
         return None
 
@@ -185,7 +190,7 @@ def _post(failover: Failover, door: access.Door, read: access.Reading, mine: str
         answer = _answer("doubt", error, took())
         _insist(lambda: _doubt(failover, mine, answer))
     except Exception as error:  # whatever it was, it came after the intent: the row stays `sent`, and everybody reads
-        log.exception("Sending %s ended in an error", failover.number)
+        log.exception("Sending failover %s ended in an error", failover.pk)
         answer = {"kind": "doubt", "words": f"The sender failed: {type(error).__name__}.", "ms": took()}
         _insist(lambda: _doubt(failover, mine, answer))
         raise
@@ -249,6 +254,8 @@ def _not_sent(failover: Failover, mine: str, words: str) -> None:
             "give_up",
             words=f"Stopped {failover.number}: make-writable never left. {words}",
             where=(Q(sender=mine),),
+            sent_at=None,
+            sender="",
             ended_at=now,
             outcome_words=f"{target} could not be reached in {attempts} attempts. {words} Nothing was sent.",
         )
@@ -259,9 +266,12 @@ def _still_established(failover: Failover, door: access.Door) -> bool:
     row = failover.relationship
     try:
         read = door.read(row)
+        observe.record(row, read, held_by=failover.number)
     except (QumuloError, access.WrongIdentity):
         return False
-    observe.record(row, read, held_by=failover.number)
+    except DatabaseError:  # what the cluster answered must not be lost with it: it is written down as doubt
+        log.exception("The reading that would confirm the refusal of failover %s was not kept", failover.pk)
+        return False
     untouched = read.status.state == Api.ESTABLISHED and read.status.target_root_read_only
     return untouched and failover.item.same_identity(read.status)
 
@@ -345,7 +355,7 @@ def _watch(failover: Failover) -> None:
 
 def _unanswered(failover: Failover, words: str, kind: str) -> None:
     observe.record_failure(failover.relationship, words, kind, held_by=failover.number)
-    Failover.objects.filter(pk=failover.pk, state=failover.state).update(
+    Failover.objects.filter(pk=failover.pk, state__in=ON_THE_CLUSTER).update(
         next_step_at=database_now() + TIMING.watch_unanswered, first_writable_at=None
     )
 
@@ -354,10 +364,10 @@ def _judge(failover: Failover, read: access.Reading, before: str) -> None:
     state, read_only = read.status.state, read.status.target_root_read_only
     if state == Api.DISCONNECTED and not read_only:
         return _writable(failover, read)
-    if failover.first_writable_at is not None:  # the two readings must follow one another
-        Failover.objects.filter(pk=failover.pk, state__in=ON_THE_CLUSTER).update(
-            first_writable_at=None, version=F("version") + 1
-        )
+    # The two readings must follow one another. Another driver may have noted the first since this one began.
+    Failover.objects.filter(pk=failover.pk, state__in=ON_THE_CLUSTER, first_writable_at__lte=read.at).update(
+        first_writable_at=None, version=F("version") + 1
+    )
     if state in (Api.DISCONNECTING, Api.DISCONNECTED):
         if failover.state == State.SENT:
             with transaction.atomic():
@@ -400,6 +410,7 @@ def _writable(failover: Failover, read: access.Reading) -> None:
             "succeed",
             words=f"Verified: {target} reports the target as writable",
             detail=_evidence(read),
+            where=(Q(first_writable_at=failover.first_writable_at),),  # no reading has contradicted it meanwhile
             ended_at=read.at,
             outcome="confirmed" if confirmed else "inferred",
             outcome_words=f"{target} reports the relationship as disconnected and the target as not read-only.",

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 from django.db import connections
 
@@ -15,7 +16,7 @@ from dashboard.failovers import execution
 from dashboard.failovers.lifecycle import Refused, State
 from dashboard.failovers.models import Decision, Failover
 from dashboard.fleet import access
-from dashboard.simulator import faults
+from dashboard.simulator import faults, transport
 
 ROUNDS = 5
 
@@ -109,6 +110,26 @@ def test_many_drivers_at_once_send_once(desk, round_):
     failover.refresh_from_db()
     assert (failover.state, failover.attempts, desk.posts) == (State.REVERTING, 1, 1)
     assert Entry.objects.filter(tag="failover.sent").count() == 1
+
+
+class Witness(httpx.BaseTransport):
+    """What others can see in the database at the moment when the make-writable arrives."""
+
+    def __init__(self, desk: Any, failover: Failover) -> None:
+        self.inner, self.failover, self.saw = transport(desk.target), failover, list[Any]()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            self.saw += at_once(lambda: (Failover.objects.get(pk=self.failover.pk).state, Entry.objects.last().tag))
+        return self.inner.handle_request(request)
+
+
+def test_the_intent_and_its_entry_are_committed_before_the_cluster_hears_of_it(desk):
+    failover = desk.approved()
+    witness = Witness(desk, failover)
+    access.through(desk.cluster.url, witness)
+    desk.step(failover)
+    assert witness.saw == [(State.SENT, "failover.sent")]
 
 
 @pytest.mark.parametrize("round_", range(ROUNDS))

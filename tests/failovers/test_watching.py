@@ -6,8 +6,10 @@ import pytest
 
 from dashboard.audit.models import Entry
 from dashboard.database import database_now
-from dashboard.failovers import reading, story
+from dashboard.failovers import execution, reading, story
 from dashboard.failovers.lifecycle import Concern, State
+from dashboard.failovers.models import Failover
+from dashboard.fleet import access
 from dashboard.fleet.models import Observation
 from dashboard.simulator import RevertEnds, faults
 from dashboard.simulator import State as Api
@@ -57,6 +59,67 @@ def test_a_failed_reading_between_them_starts_the_count_again(desk):
     pass_time(3)
     desk.step(failover)
     assert failover.first_writable_at is None
+
+
+def _as_another_driver(failover: Failover) -> Failover:
+    return Failover.objects.select_related("request", "relationship__cluster").get(pk=failover.pk)
+
+
+def test_a_slow_reading_does_not_agree_across_a_contradiction(desk):
+    failover = desk.sent()
+    desk.clock.pass_time(60)
+    desk.step(failover)
+    pass_time(3)
+    slow = _as_another_driver(failover)
+    with access.reader(desk.cluster) as door:
+        read = door.read(slow.relationship)
+    desk.sim.state, desk.sim.target.read_only = Api.DISCONNECTING, True
+    desk.step(failover)
+    execution._judge(slow, read, Api.DISCONNECTED)
+    failover.refresh_from_db()
+    assert failover.state == State.REVERTING
+
+
+def test_a_contradiction_counts_though_its_driver_began_before_the_first_reading(desk):
+    failover = desk.sent()
+    early = _as_another_driver(failover)
+    desk.clock.pass_time(60)
+    desk.step(failover)
+    desk.sim.state, desk.sim.target.read_only = Api.DISCONNECTING, True
+    with access.reader(desk.cluster) as door:
+        execution._judge(early, door.read(early.relationship), "")
+    failover.refresh_from_db()
+    assert failover.first_writable_at is None
+
+
+def test_silence_counts_though_its_driver_still_believed_it_was_sent(desk):
+    failover = desk.sent(faults.lost_answer(path="/make-writable"))
+    early = _as_another_driver(failover)
+    desk.clock.pass_time(1)
+    desk.step(failover)
+    desk.clock.pass_time(60)
+    desk.step(failover)
+    assert failover.first_writable_at is not None
+    execution._unanswered(early, "No answer.", "unreachable")
+    failover.refresh_from_db()
+    assert failover.first_writable_at is None
+
+
+def test_a_reading_of_an_earlier_attempt_agrees_with_none_of_this_one(desk):
+    failover = desk.approved()
+    with access.executor(desk.cluster) as door:
+        mine = execution._intend(_as_another_driver(failover), door.read(failover.relationship))
+    desk.sim.state, desk.sim.target.read_only = Api.DISCONNECTED, False
+    desk.step(failover)
+    assert failover.first_writable_at is not None
+    desk.sim.state, desk.sim.target.read_only = Api.ESTABLISHED, True
+    execution._not_sent(failover, mine, "The cluster could not be reached.")
+    desk.step(failover)
+    desk.clock.pass_time(60)
+    pass_time(3)
+    assert desk.step(failover).state == State.REVERTING
+    pass_time(3)
+    assert desk.step(failover).state == State.SUCCEEDED
 
 
 def test_disconnected_but_still_read_only_is_not_success(desk):

@@ -1,0 +1,183 @@
+"""Who waits for whom, and what becomes of a sender whose database goes away. SQLite has one lock, and no server that
+could go away, so all of this is about PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from django.db import connection, connections, transaction
+
+from dashboard.audit import chain
+from dashboard.audit.models import Head
+from dashboard.failovers import execution, holds
+from dashboard.failovers.lifecycle import State
+from dashboard.failovers.models import Failover, Request
+from dashboard.fleet import access
+from dashboard.fleet.models import Relationship
+from dashboard.simulator import faults, transport
+from tests.failovers.desk import Desk, pass_time
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+def desk(transactional_db, cast):
+    yield Desk(cast)
+    access.forget_transports()
+
+
+class Aside:
+    """A verb in a thread, on a connection of its own."""
+
+    def __init__(self, verb: Callable[[], Any]) -> None:
+        self._verb, self._result, self._error = verb, None, None
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._result = self._verb()
+        except BaseException as error:  # noqa: BLE001  raised in whoever asks for the result
+            self._error = error
+        finally:
+            connections.close_all()
+
+    def waits(self) -> bool:
+        """Until it waits for a lock (True) or is over. Nobody else waits for one here."""
+        return _until(lambda: _waiting() > 0 or self.over) and not self.over
+
+    @property
+    def over(self) -> bool:
+        return not self._thread.is_alive()
+
+    def result(self) -> Any:
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+def _until(holds_true: Callable[[], bool]) -> bool:
+    give_up = time.monotonic() + 30
+    while not holds_true():
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+    return True
+
+
+def _ask(statement: str, *values: Any) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return cursor.fetchone()[0]
+
+
+def _let_in(allowed: str) -> None:
+    """Whether anybody new may connect to the test's database; told from another one, as the server wants it."""
+    name = connection.ops.quote_name(connection.settings_dict["NAME"])
+    with connection._nodb_cursor() as cursor:
+        cursor.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {allowed}")
+
+
+def _waiting() -> int:
+    return int(_ask("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+
+def test_a_hold_that_is_set_while_the_intent_waits_is_obeyed(desk):
+    """Whoever set it was told "nothing is sent", so nothing is, however far a sender had come."""
+    failover = desk.approved()
+    with transaction.atomic():
+        Head.objects.select_for_update().get()
+        sending = Aside(lambda: execution.execute(failover.pk))
+        assert sending.waits()
+        holds.hold(actor=chain.cli(), scope="", reason="restored from a backup")
+    sending.result()
+    failover.refresh_from_db()
+    assert (failover.state, failover.attempts, desk.posts) == (State.APPROVED, 0, 0)
+
+
+def test_closing_and_cancelling_do_not_wait_for_each_other(desk):
+    failover = desk.sent(faults.lost_request(path="/make-writable"))
+    pass_time(181)
+    desk.step(failover)
+    with transaction.atomic():
+        Request.objects.select_for_update().get(pk=failover.request_id)  # as cancelling begins
+        closing = Aside(lambda: desk.close(failover))
+        closing.waits()
+        list(Failover.objects.select_for_update().filter(request=failover.request_id))
+    assert closing.result().state == State.CLOSED
+
+
+def test_lifting_a_hold_and_a_verb_behind_it_do_not_wait_for_each_other(desk):
+    desk.world.relate(desk.world.clusters["prod"], "/prod/legal", desk.target, "/dr/legal")
+    desk.read()
+    desk.request()
+    desk.row = Relationship.objects.get(target_root_path="/dr/legal/")
+    second = desk.request(typed="/dr/legal")
+    holds.hold(actor=chain.cli(), scope="", reason="restored from a backup")
+    with transaction.atomic():
+        list(Failover.objects.select_for_update().filter(request=second.pk))
+        lifting = Aside(lambda: holds.lift(actor=chain.cli(), scope=""))
+        assert lifting.waits()
+        chain.append("decision.refused", actor=chain.cli())
+    assert lifting.result() == 2
+
+
+class CutsOff(httpx.BaseTransport):
+    """While the cluster answers the make-writable, the server ends the sender's database connection."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.inner = transport(desk.target)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        answer = self.inner.handle_request(request)
+        if request.method == "POST":
+            own = _ask("SELECT pg_backend_pid()")
+            assert Aside(lambda: _ask("SELECT pg_terminate_backend(%s)", own)).result()
+        return answer
+
+
+def _cut_off_at_the_answer(desk: Desk) -> Failover:
+    failover = desk.approved()
+    access.through(desk.cluster.url, CutsOff(desk))
+    Aside(lambda: execution.execute(failover.pk)).result()
+    failover.refresh_from_db()
+    return failover
+
+
+def test_an_answer_that_comes_while_the_database_is_away_is_written_down_afterwards(desk):
+    failover = _cut_off_at_the_answer(desk)
+    assert (failover.state, failover.answer["kind"]) == (State.REVERTING, "accepted")
+
+
+def test_a_refusal_that_comes_while_the_database_is_away_is_kept_as_doubt(desk):
+    """The reading that would confirm it is not made twice; what the cluster said is evidence for a person all the
+    same."""
+    desk.target.faults.add(faults.refusal(409, error_class="x_error", description="No.", path="/make-writable"))
+    failover = _cut_off_at_the_answer(desk)
+    assert (failover.state, failover.answer["kind"]) == (State.SENT, "doubt")
+    assert failover.answer["class"] == "x_error"
+
+
+def test_a_sender_whose_database_goes_away_in_its_intent_sends_nothing_and_waits_for_it(desk, caplog):
+    """It may have been committed all the same, so the way back is tried until the database answers again."""
+    failover = desk.approved()
+    try:
+        with transaction.atomic():
+            Head.objects.select_for_update().get()
+            sending = Aside(lambda: execution.execute(failover.pk))
+            assert sending.waits()
+            _let_in("false")
+            assert _ask("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted")
+            _until(lambda: "does not take what is known" in caplog.text or sending.over)
+    finally:
+        _let_in("true")
+    sending.result()
+    failover.refresh_from_db()
+    assert (failover.state, failover.attempts, desk.posts) == (State.APPROVED, 0, 0)
+    assert desk.step(failover).state == State.REVERTING
