@@ -9,12 +9,13 @@ Nobody is exempt from four eyes. What is compared are persons, not accounts; the
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import Q
 
 from dashboard.accounts.models import User
@@ -28,10 +29,12 @@ from dashboard.failovers.clockwork import TIMING
 from dashboard.failovers.crashpoints import reach
 from dashboard.failovers.lifecycle import ON_THE_CLUSTER, WORDS, Refused, Stale, State
 from dashboard.failovers.models import FIRST_NUMBER, Decision, Failover, Request
-from dashboard.failovers.moves import move, not_yet, reached
+from dashboard.failovers.moves import lock_relationships, move, not_yet, reached
 from dashboard.fleet import hold
 from dashboard.fleet.models import Relationship
 from dashboard.words import clock, duration, visible
+
+log = logging.getLogger(__name__)
 
 __all__ = ["FIRST_NUMBER", "TIMING", "approve", "cancel", "close", "expire_due", "reject", "request"]
 
@@ -53,20 +56,29 @@ def request(
     """Ask for one failover. The same form sent twice is one request: `nonce` finds the first again."""
     try:
         with transaction.atomic():
-            again = Request.objects.filter(nonce=nonce, requester=user.person).first()
+            again = _sent_before(user, relationship, nonce)
             if again:
                 return again
             row = Relationship.objects.select_for_update().get(pk=relationship.pk)
             return _request(user, actor, row, typed.strip(), reason.strip(), ticket.strip(), nonce, mode)
     except IntegrityError:
         # The unique guards spoke: either this very form came twice at once, or another request was first.
-        again = Request.objects.filter(nonce=nonce, requester=user.person).first()
+        again = _sent_before(user, relationship, nonce)
         if again:
             return again
         other = Failover.objects.open().filter(relationship=relationship).first()
         if other is None:
             raise
         raise Refused(f"{other.number} is open for this relationship.") from None
+
+
+def _sent_before(user: User, relationship: Relationship, nonce: UUID) -> Request | None:
+    again = Request.objects.filter(nonce=nonce).first()
+    if again is None:
+        return None
+    if again.requester_id == user.person_id and again.failovers.filter(relationship=relationship).exists():
+        return again
+    raise Refused("This form was used for another request. Open it again.")
 
 
 def _request(
@@ -226,8 +238,7 @@ def _undecided(user: User, request_pk: int, digest: str) -> tuple[Request, list[
 def _locked(request_pk: int) -> tuple[Request, list[Failover]]:
     asked = Request.objects.select_for_update().get(pk=request_pk)
     failovers = list(asked.failovers.select_for_update().order_by("position"))
-    rows = [f.relationship_id for f in failovers]
-    list(Relationship.objects.select_for_update().filter(pk__in=rows).order_by("pk").values_list("pk", flat=True))
+    lock_relationships(failovers)
     return asked, failovers
 
 
@@ -287,7 +298,9 @@ def close(*, user: User, actor: Actor, failover_pk: int, outcome: str, reason: s
     """
     reason = reason.strip()
     with transaction.atomic():
-        failover = Failover.objects.select_for_update().select_related("request", "relationship").get(pk=failover_pk)
+        # `of`: a request is locked before its failovers or not at all, else this and a cancel wait for each other.
+        locked = Failover.objects.select_for_update(of=("self",)).select_related("request", "relationship")
+        failover = locked.get(pk=failover_pk)
         now = database_now()
         if not user.has(Role.APPROVER) or user.person_id == failover.request.requester_id:
             raise Refused("Only an approver who did not ask can close a failover.", tag="close.refused")
@@ -371,5 +384,10 @@ def expire_due(now: datetime | None = None) -> int:
                 )
         except Stale:
             continue  # somebody moved it while we looked; that move stands
+        except OperationalError:
+            raise
+        except Exception:  # one row that cannot be moved must not keep the others; it cannot be sent either
+            log.exception("Failover %s is too late and could not be ended", failover.pk)
+            continue
         ended += 1
     return ended

@@ -5,7 +5,7 @@ one vote) stand in `models`.
 - What was asked is frozen when it is asked.
 - A decision is for ever, carries the digest of what was asked, and names the true requester.
 - `approved` needs enough decisions of others on that digest.
-- `sent` is reached from `approved` only, and left only by what `lifecycle` allows; an ending is final.
+- `sent` is reached from `approved` only; an ending is final. (The other moves are kept by `moves` alone.)
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from dashboard.audit.chain import Actor
 from dashboard.database import database_now
 from dashboard.failovers.lifecycle import Refused, State
 from dashboard.failovers.models import Failover, Hold
-from dashboard.failovers.moves import tried
+from dashboard.failovers.moves import lock_relationships, tried
 
 
 def hold(*, actor: Actor, scope: str, reason: str) -> Hold:
@@ -33,7 +33,8 @@ def lift(*, actor: Actor, scope: str) -> int:
         if scope:
             waiting = waiting.filter(relationship__cluster__name=scope)
         now = database_now()
-        rows = list(waiting.order_by("pk"))
+        rows = list(waiting.select_for_update(of=("self",)).order_by("pk"))
+        lock_relationships(rows)
         ended = sum(
             tried(
                 failover,

@@ -6,12 +6,12 @@ caller's transaction.
 evaluate again after it has waited for the row.
 
 Locks are taken in one order everywhere, so that nothing deadlocks: requests, failovers, relationships, the head of the
-ledger. Verbs on a request with several failovers therefore lock them all before the first move.
+ledger. Verbs on several failovers therefore lock them all, and their relationships, before the first move.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +24,7 @@ from dashboard.audit.chain import SYSTEM, Actor
 from dashboard.failovers.lifecycle import MOVES, TERMINAL, WORDS, Stale, State
 from dashboard.failovers.models import Failover
 from dashboard.fleet import hold
+from dashboard.fleet.models import Relationship
 
 
 def not_yet(moment: datetime) -> GreaterThan:
@@ -33,6 +34,11 @@ def not_yet(moment: datetime) -> GreaterThan:
 
 def reached(moment: datetime) -> LessThanOrEqual:
     return LessThanOrEqual(Value(moment, output_field=DateTimeField()), Now())
+
+
+def lock_relationships(failovers: Iterable[Failover]) -> None:
+    rows = Relationship.objects.select_for_update().filter(pk__in=[f.relationship_id for f in failovers])
+    list(rows.order_by("pk").values_list("pk", flat=True))
 
 
 def move(

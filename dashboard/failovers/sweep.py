@@ -24,7 +24,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from django.conf import settings
-from django.db import close_old_connections, connections
+from django.db import OperationalError, close_old_connections, connections
 
 from dashboard.accounts import signin
 from dashboard.database import database_now
@@ -58,10 +58,13 @@ class Sweep:
         """One pass. Raises nothing that a single row or cluster causes; the database being away is the caller's."""
         now = database_now()
         Heartbeat.objects.update_or_create(driver="sweep", defaults={"at": now})
-        conduct.expire_due(now)
-        observe.regrade(now)
-        self._step_failovers(now)
-        self._hand_out(now)
+        for part in (conduct.expire_due, observe.regrade, self._step_failovers, self._hand_out):
+            try:
+                part(now)
+            except OperationalError:
+                raise
+            except Exception:  # a row that one part stumbles over must not stop the others, pass after pass
+                log.exception("A part of the pass failed")
         if self._is_time("tell", MINUTELY, now):
             signin.tell_what_is_left()
         if self._is_time("prune", DAILY, now):

@@ -9,6 +9,7 @@ import pytest
 from dashboard.audit.models import Entry
 from dashboard.failovers.lifecycle import Refused, State
 from dashboard.failovers.models import Failover, Request
+from dashboard.fleet.models import Relationship
 from dashboard.simulator import State as Api
 from dashboard.simulator import faults
 from tests.failovers.desk import pass_time
@@ -85,8 +86,19 @@ def test_a_double_click_is_one_request(desk):
 def test_somebody_elses_nonce_is_not_theirs(desk, cast):
     nonce = uuid.uuid4()
     desk.request(nonce=nonce)
-    with pytest.raises(Refused):
+    with pytest.raises(Refused, match="used for another request"):
         desk.request(nonce=nonce, by=cast.tanaka)
+
+
+def test_a_form_that_was_used_is_not_another_relationships(desk):
+    nonce = uuid.uuid4()
+    first = desk.request(nonce=nonce)
+    desk.world.relate(desk.world.clusters["prod"], "/prod/legal", desk.target, "/dr/legal")
+    desk.read()
+    desk.row = Relationship.objects.get(target_root_path="/dr/legal/")
+    with pytest.raises(Refused, match="used for another request"):
+        desk.request(nonce=nonce, typed="/dr/legal")
+    assert [asked.pk for asked in Request.objects.all()] == [first.pk]
 
 
 def test_a_relationship_that_is_not_established_is_refused(desk):

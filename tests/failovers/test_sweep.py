@@ -12,7 +12,7 @@ from dashboard.failovers.lifecycle import State
 from dashboard.failovers.models import Failover, Heartbeat
 from dashboard.failovers.sweep import Sweep
 from dashboard.fleet import access
-from dashboard.fleet.models import Cluster
+from dashboard.fleet.models import Cluster, Relationship
 from dashboard.simulator import faults
 from tests.failovers.desk import pass_time
 
@@ -93,3 +93,20 @@ def test_one_cluster_that_fails_does_not_stop_the_pass(desk):
     _pass()
     failover.refresh_from_db()
     assert failover.state == State.REVERTING
+
+
+def test_one_row_that_cannot_be_judged_keeps_no_other_from_its_end_or_its_reading(desk):
+    """As after a downgrade: the row holds a grade that this version does not know."""
+    desk.world.relate(desk.world.clusters["prod"], "/prod/legal", desk.target, "/dr/legal")
+    desk.read()
+    stuck = desk.request().failovers.get()
+    Relationship.objects.filter(pk=desk.row.pk).update(grade="newer")
+    desk.row = Relationship.objects.get(target_root_path="/dr/legal/")
+    late = desk.request(typed="/dr/legal").failovers.get()
+    pass_time(1801)
+    before = Cluster.objects.get(name="dr").last_try_at
+    _pass()
+    late.refresh_from_db()
+    stuck.refresh_from_db()
+    assert (stuck.state, late.state) == (State.REQUESTED, State.EXPIRED)
+    assert Cluster.objects.get(name="dr").last_try_at > before
