@@ -32,7 +32,7 @@ from dashboard.failovers.models import FIRST_NUMBER, Decision, Failover, Request
 from dashboard.failovers.moves import lock_relationships, move, not_yet, reached
 from dashboard.fleet import hold
 from dashboard.fleet.models import Relationship
-from dashboard.words import clock, duration, visible
+from dashboard.words import bare, clock, duration
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ def _request(
         "request.made",
         actor=actor,
         object=made.number,
-        words=f"Asked to make {target}:{visible(item.target_root_path)} writable",
+        words=f"Asked to make {target}:{bare(item.target_root_path)} writable",
         detail={
             "plan": text,
             "digest": made.digest,

@@ -58,7 +58,9 @@ def _detail(record: dict[str, object]) -> str:
         passed = sum(check["verdict"] == "pass" for check in checks)
         return f"Checked again: {warnings} warnings, {passed} passed"
     if "ms" in detail and detail.get("http_status"):
-        return f"Answer {detail['http_status']} after {int(detail['ms']) / 1000:.1f} s"
+        ms = int(detail["ms"])
+        took = f"{ms / 1000:.1f} s" if ms >= 1000 else f"{ms} ms"
+        return f"Answer {detail['http_status']} after {took}"
     comment = detail.get("comment")
     return f"“{comment}”" if comment else ""
 

@@ -33,6 +33,7 @@ def _asked(site: Site) -> tuple[int, int]:
     site.run("manage.py", "sweep", "--once", REDIS_URL="")
     wait_for("the first reading", lambda: site.act("ready")["ready"], 20)
     made = site.act("request", "/dr/finance/")
+    assert made["number"] == "FO-1001"  # the first of a new desk, on either engine
     return made["request"], made["failover"]
 
 

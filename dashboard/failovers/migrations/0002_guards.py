@@ -12,7 +12,8 @@ def begin(apps, editor):
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(f"ALTER SEQUENCE failovers_request_id_seq RESTART WITH {FIRST_NUMBER}")
-        else:
+        else:  # a table that was remade on the way has its row already, and a second one counts for nothing
+            cursor.execute("DELETE FROM sqlite_sequence WHERE name = 'failovers_request'")
             cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('failovers_request', %s)", [FIRST_NUMBER - 1])
 
 
