@@ -304,9 +304,15 @@ class Course:
     def readings(self) -> int:
         return sum(times for _words, times in self.shown)
 
+    @property
+    def revert_read(self) -> bool:
+        """Whether the newest answer shows the revert. Until one does, nothing is said about its figures: those of an
+        earlier answer belong to the replication job before it."""
+        return self.last_answer is not None and self.last_answer.state == "DISCONNECTING"
+
     @cached_property
     def progress(self) -> Progress | None:
-        return progress_of(self.last_answer) if self.last_answer else None
+        return progress_of(self.last_answer) if self.last_answer and self.revert_read else None
 
     @property
     def took(self) -> timedelta | None:

@@ -114,7 +114,7 @@ def _revert_note(c: Course) -> str:
     if c.failover.first_writable_at is not None:
         return _("read once more")
     if c.progress is None or c.progress.percent is None:
-        return _("no figures")
+        return _("no figures") if c.revert_read else ""
     percent = _("%d %%") % int(c.progress.percent)
     if c.progress.left is None:
         return percent

@@ -173,6 +173,23 @@ def test_a_revert_shows_the_figures_of_the_cluster(desk, cast):
     ]
 
 
+def test_figures_from_before_the_revert_are_not_its_figures(desk, cast):
+    """A replication job may have stood at 64 % when make-writable was sent."""
+    failover = desk.sent()
+    Observation.objects.all().delete()
+    root = show(failover, cast.rivera)
+    assert "The revert has not been read yet." in said(root)
+    assert "reports no figures" not in said(root)
+    job = {"percent_complete": 64.0, "estimated_seconds_remaining": 5, "throughput_current": 1}
+    status = {"replication_job_status": job}
+    Observation.objects.create(
+        relationship=desk.row, held_by=failover.number, at=database_now(), state="ESTABLISHED", status=status
+    )
+    root = show(failover, cast.rivera)
+    assert "64 %" not in said(root.one("main"))
+    assert root.all("progress") == []
+
+
 def test_a_revert_without_figures_shows_none_of_ours(desk, cast):
     root = show(STAGES["without_figures"](desk), cast.rivera)
     bar = root.one("progress")
