@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,7 @@ def measure_changes(site: Site, url: str) -> None:
             filtered = f"/live/?q={one['id']}&seen="
             api.post(f"/v2/replication/target-relationships/{one['id']}/make-writable").raise_for_status()
         began = time.monotonic()
-        wait_for("the change on the page", lambda u=filtered: "Disconnect" in _table(rivera.http.get(u).text))
+        wait_for("the change on the page", partial(_tells, rivera, filtered))
         took.append(time.monotonic() - began)
     row(
         "Change on a cluster → new fragment served",
@@ -177,8 +178,8 @@ def measure_changes(site: Site, url: str) -> None:
     )
 
 
-def _table(page: str) -> str:
-    return page.partition("<tbody")[2].partition("</tbody>")[0]
+def _tells(browser: Browser, url: str) -> bool:
+    return "Disconnect" in browser.http.get(url).text.partition("<tbody")[2].partition("</tbody>")[0]
 
 
 def measure_approvals(site: Site, url: str) -> None:

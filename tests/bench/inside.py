@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import django
@@ -54,7 +55,7 @@ def polls() -> dict[str, Any]:
             client.get(unchanged)
         rates = {}
         for name, url in (("empty", "/bench/live/"), ("unchanged", unchanged), ("changed", "/live/?seen=")):
-            rates[name] = _rate(lambda url=url: client.get(url), 30 if name == "changed" else ROUNDS)
+            rates[name] = _rate(partial(client.get, url), 30 if name == "changed" else ROUNDS)
     return {
         "redis": bool(settings.REDIS_URL),
         "queries": len(queries),

@@ -9,7 +9,7 @@ from dashboard.failovers import guards
 from dashboard.failovers.models import Decision, Failover
 
 
-def _refused(sql: str, *params: object) -> str:
+def _refused(sql: str, *params: int | str) -> str:
     with pytest.raises(IntegrityError) as caught, transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(sql, params)
     return str(caught.value)

@@ -35,7 +35,8 @@ class Aside:
     """A verb in a thread, on a connection of its own."""
 
     def __init__(self, verb: Callable[[], Any]) -> None:
-        self._verb, self._result, self._error = verb, None, None
+        self._verb, self._result = verb, None
+        self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
@@ -152,7 +153,7 @@ def _cut_off_at_the_answer(desk: Desk) -> Failover:
 
 def test_an_answer_that_comes_while_the_database_is_away_is_written_down_afterwards(desk):
     failover = _cut_off_at_the_answer(desk)
-    assert (failover.state, failover.answer["kind"]) == (State.REVERTING, "accepted")
+    assert (failover.state, (failover.answer or {})["kind"]) == (State.REVERTING, "accepted")
 
 
 def test_a_refusal_that_comes_while_the_database_is_away_is_kept_as_doubt(desk):
@@ -160,8 +161,8 @@ def test_a_refusal_that_comes_while_the_database_is_away_is_kept_as_doubt(desk):
     same."""
     desk.target.faults.add(faults.refusal(409, error_class="x_error", description="No.", path="/make-writable"))
     failover = _cut_off_at_the_answer(desk)
-    assert (failover.state, failover.answer["kind"]) == (State.SENT, "doubt")
-    assert failover.answer["class"] == "x_error"
+    assert (failover.state, (failover.answer or {})["kind"]) == (State.SENT, "doubt")
+    assert (failover.answer or {})["class"] == "x_error"
 
 
 def test_a_sender_whose_database_goes_away_in_its_intent_sends_nothing_and_waits_for_it(desk, caplog):

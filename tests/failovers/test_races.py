@@ -31,7 +31,8 @@ def desk(transactional_db, cast):
 
 def at_once(*verbs: Callable[[], Any]) -> list[Any]:
     """What each gave back: its result, or the Refused that it raised. Anything else is an error of the test."""
-    barrier, results = threading.Barrier(len(verbs)), [None] * len(verbs)
+    barrier = threading.Barrier(len(verbs))
+    results: list[Any] = [None] * len(verbs)
 
     def run(position: int, verb: Callable[[], Any]) -> None:
         barrier.wait(10)
@@ -120,7 +121,9 @@ class Witness(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
-            self.saw += at_once(lambda: (Failover.objects.get(pk=self.failover.pk).state, Entry.objects.last().tag))
+            self.saw += at_once(
+                lambda: (Failover.objects.get(pk=self.failover.pk).state, Entry.objects.latest("seq").tag)
+            )
         return self.inner.handle_request(request)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
@@ -17,7 +18,7 @@ from dashboard.simulator import State as Api
 from dashboard.simulator import faults, transport
 from tests.failovers.desk import Desk
 
-POST = {"path": "/make-writable"}
+POST: dict[str, Any] = {"path": "/make-writable"}
 
 
 class OutOfReach(httpx.BaseTransport):

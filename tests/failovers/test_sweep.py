@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.conf import settings
@@ -23,6 +23,10 @@ def desk(transactional_db, cast):
 
     yield Desk(cast)
     access.forget_transports()
+
+
+def _time(column: str) -> datetime:
+    return Cluster.objects.values_list(column, flat=True).get(name="dr")
 
 
 def _pass(*, with_broker: bool = False) -> None:
@@ -53,17 +57,17 @@ def test_it_ends_what_is_too_late(desk):
 
 def test_it_reads_the_clusters_that_are_due_without_a_broker(desk):
     pass_time(settings.POLL_EVERY.total_seconds() + 1)
-    before = Cluster.objects.get(name="dr").last_read_at
+    before = _time("last_read_at")
     _pass()
-    assert Cluster.objects.get(name="dr").last_read_at > before
+    assert _time("last_read_at") > before
 
 
 def test_it_reads_by_itself_when_nobody_takes_the_bell(desk):
     """With a broker whose worker is gone, the third round is the sweep's own."""
     pass_time(3 * settings.POLL_EVERY.total_seconds())
-    before = Cluster.objects.get(name="dr").last_read_at
+    before = _time("last_read_at")
     _pass(with_broker=True)
-    assert Cluster.objects.get(name="dr").last_read_at > before
+    assert _time("last_read_at") > before
 
 
 def test_it_judges_again_what_time_has_changed(desk):
@@ -104,9 +108,9 @@ def test_one_row_that_cannot_be_judged_keeps_no_other_from_its_end_or_its_readin
     desk.row = Relationship.objects.get(target_root_path="/dr/legal/")
     late = desk.request(typed="/dr/legal").failovers.get()
     pass_time(1801)
-    before = Cluster.objects.get(name="dr").last_try_at
+    before = _time("last_try_at")
     _pass()
     late.refresh_from_db()
     stuck.refresh_from_db()
     assert (stuck.state, late.state) == (State.REQUESTED, State.EXPIRED)
-    assert Cluster.objects.get(name="dr").last_try_at > before
+    assert _time("last_try_at") > before

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dashboard.audit.models import Entry
@@ -113,7 +115,7 @@ def test_a_reading_of_an_earlier_attempt_agrees_with_none_of_this_one(desk):
     desk.step(failover)
     assert failover.first_writable_at is not None
     desk.sim.state, desk.sim.target.read_only = Api.ESTABLISHED, True
-    execution._not_sent(failover, mine, "The cluster could not be reached.")
+    execution._not_sent(failover, mine or "", "The cluster could not be reached.")
     desk.step(failover)
     desk.clock.pass_time(60)
     pass_time(3)
@@ -164,7 +166,7 @@ def test_a_relationship_that_somebody_reconnects_calls_a_person(desk):
 
 def test_a_relationship_that_vanished_calls_a_person_after_a_while(desk):
     failover = desk.sent()
-    gone = {"error_class": "http_not_found_error", "description": "No such relationship."}
+    gone: dict[str, Any] = {"error_class": "http_not_found_error", "description": "No such relationship."}
     desk.target.faults.add(faults.refusal(404, **gone, path=desk.sim.id, count=None))
     desk.step(failover)
     assert _concern(failover) is None

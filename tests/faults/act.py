@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import django
@@ -89,5 +90,7 @@ def ready() -> dict[str, Any]:
 
 if __name__ == "__main__":
     verb, *arguments = sys.argv[1:]
-    verbs = {f.__name__: f for f in (request, request_many, relationships_of, approve, close, execute, look, ready)}
+    verbs: dict[str, Callable[..., dict[str, Any]]] = {
+        f.__name__: f for f in (request, request_many, relationships_of, approve, close, execute, look, ready)
+    }
     print(json.dumps(verbs[verb](*arguments)))

@@ -71,8 +71,8 @@ class Processes:
 class Desk:
     """`url` is where the pages are; `manifest` says what the simulated clusters are and how to look into them."""
 
-    def __init__(self, url: str, manifest: Path) -> None:
-        self.url = url.rstrip("/")
+    def __init__(self, url: str, manifest: Path, *, password: str) -> None:
+        self.url, self.password = url.rstrip("/"), password
         self.manifest: dict[str, Any] = json.loads(manifest.read_text())
 
     def cluster(self, name: str) -> dict[str, str]:
@@ -114,7 +114,7 @@ def demo(processes: Processes) -> Desk:
     log = processes.start("demo", "demo", "--data", processes.env["FAILOVER_DESK_DATA"], PORT=str(port))
     wait_for("the demo's tour", lambda: "Ctrl-C stops it" in log.read_text(), 90)
     manifest = Path(processes.env["FAILOVER_DESK_DATA"]) / "simulated" / "manifest.json"
-    return Desk(f"http://127.0.0.1:{port}", manifest)
+    return Desk(f"http://127.0.0.1:{port}", manifest, password="demo")
 
 
 def up(processes: Processes) -> Desk:
@@ -126,9 +126,9 @@ def up(processes: Processes) -> Desk:
     processes.start("up", "up", PORT=str(port))
     url = f"http://127.0.0.1:{port}"
     wait_for("the sign-in page", lambda: _answers(f"{url}/sign-in/"), 90)
-    desk = Desk(url, manifest)
+    desk = Desk(url, manifest, password="correct horse battery")
     password = processes.folder / "password"
-    password.write_text("correct horse battery")
+    password.write_text(desk.password)
     keys = {f"{name}_FILE": str(Path(processes.env["FAILOVER_DESK_DATA"]) / "keys" / name) for name in _OURS[2:5]}
     for name, role in (("a.rivera", "operator"), ("j.lind", "approver"), ("m.okafor", "auditor")):
         processes.manage("person", "add", name, "--role", role, "--password-file", str(password), **keys)
