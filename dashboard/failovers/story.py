@@ -34,10 +34,12 @@ class Line:
 def log(asked: Request) -> list[Line]:
     failovers = list(asked.failovers.select_related("relationship__cluster"))
     names = {asked.number, *(failover.number for failover in failovers)}
-    lines = [_entry(entry) for entry in Entry.objects.filter(object__in=names).order_by("-seq")[:500]]
+    entries = Entry.objects.filter(object__in=names).order_by("-seq")[:500]
+    lines = [_entry(entry) for entry in reversed(entries)]
     for failover in failovers:
         lines += _readings(failover)
-    return sorted(lines, key=lambda line: line.at, reverse=True)
+    # Reversed after sorting: of what one reading showed, the later stands above, too.
+    return sorted(lines, key=lambda line: line.at)[::-1]
 
 
 def _entry(entry: Entry) -> Line:

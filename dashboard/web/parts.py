@@ -19,6 +19,7 @@ from django.utils.http import urlencode
 from dashboard.failovers.lifecycle import State
 from dashboard.failovers.story import Line
 from dashboard.web.course import Course
+from dashboard.web.live import pulse
 from dashboard.web.steps import steps
 
 _FILES = {
@@ -61,7 +62,9 @@ def context(request: HttpRequest, course: Course, seen: str) -> dict[str, Any]:
 
 
 def whole(request: HttpRequest, course: Course, seen: str) -> str:
-    return render_to_string("failovers/_page.html", context(request, course, seen), request)
+    """The page of another stage; what waits is counted anew, too."""
+    found = context(request, course, seen)
+    return render_to_string("failovers/_page.html", found, request) + _nav()
 
 
 def changes(request: HttpRequest, course: Course, seen: str) -> str:
@@ -74,12 +77,16 @@ def changes(request: HttpRequest, course: Course, seen: str) -> str:
     grown = 0 < old <= len(course.log) and _digest_of_log(course.log[-old:]) == known
     lines = course.log[:-old] if grown else course.log
     found |= {"changed": changed, "lines": lines, "all_lines": not grown}
-    return render_to_string("failovers/_live.html", found, request)
+    return render_to_string("failovers/_live.html", found, request) + _nav()
 
 
 def digest(text: str) -> str:
     """Short, and fit for a URL."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _nav() -> str:
+    return render_to_string("parts/_nav_approvals.html", {"waiting": pulse().waiting, "oob": True})
 
 
 def _names(course: Course) -> list[str]:

@@ -289,7 +289,9 @@ def test_another_stage_changes_the_whole_page(desk, cast):
     desk.approve(failover.request)
     answer = poll(root, cast.rivera)
     assert (answer["HX-Retarget"], answer["HX-Reswap"]) == ("#failover", "outerHTML")
-    assert page_of(answer).one(id="failover").one("h1").text == "Making /dr/finance on dr writable"
+    root = page_of(answer)
+    assert root.one(id="failover").one("h1").text == "Making /dr/finance on dr writable"
+    assert root.one(id="nav-approvals").text == ""  # it waits no more
 
 
 def test_the_end_stops_the_polling(desk, cast):
