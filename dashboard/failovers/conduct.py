@@ -1,4 +1,5 @@
-"""What people do with a request: ask, approve, reject, cancel, close. (What drivers do is in `execution`.)
+"""What people do with a request: ask, approve, reject, cancel. (Closing is in `closing`; what drivers do is in
+`execution` and `watching`.)
 
 Each verb is one transaction that holds its guard, its change and its entry in the ledger, or none of them. A verb that
 says no raises `Refused` with one sentence for a person, or `Stale` when somebody else was first; the page records the
@@ -10,7 +11,7 @@ Nobody is exempt from four eyes. What is compared are persons, not accounts; the
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -32,11 +33,11 @@ from dashboard.failovers.models import FIRST_NUMBER, Decision, Failover, Request
 from dashboard.failovers.moves import lock_relationships, move, not_yet, reached
 from dashboard.fleet import hold
 from dashboard.fleet.models import Relationship
-from dashboard.words import bare, clock, duration
+from dashboard.words import bare, clock
 
 log = logging.getLogger(__name__)
 
-__all__ = ["FIRST_NUMBER", "TIMING", "approve", "cancel", "close", "expire_due", "reject", "request"]
+__all__ = ["FIRST_NUMBER", "TIMING", "approve", "cancel", "expire_due", "reject", "request"]
 
 REASON_LEAST = 10
 REASON_MOST = 2000
@@ -287,77 +288,6 @@ def cancel(*, user: User, actor: Actor, request_pk: int) -> Request:
                 outcome_words=f"Cancelled by {user.person.label}. Nothing was sent.",
             )
     return asked
-
-
-def close(*, user: User, actor: Actor, failover_pk: int, outcome: str, reason: str = "") -> Failover:
-    """A person ends a failover whose outcome stayed in doubt. Sends nothing; a new try is a new request.
-
-    `not_applied` rests on a reading of the last seconds that shows it established and read-only, after the settle
-    window, when nothing that was sent can still arrive. `other` (cluster gone, failed back by hand) needs a typed
-    reason.
-    """
-    reason = reason.strip()
-    with transaction.atomic():
-        # `of`: a request is locked before its failovers or not at all, else this and a cancel wait for each other.
-        locked = Failover.objects.select_for_update(of=("self",)).select_related("request", "relationship")
-        failover = locked.get(pk=failover_pk)
-        now = database_now()
-        if not user.has(Role.APPROVER) or user.person_id == failover.request.requester_id:
-            raise Refused("Only an approver who did not ask can close a failover.", tag="close.refused")
-        if failover.state not in ON_THE_CLUSTER or failover.sent_at is None:
-            raise Stale(f"It is {WORDS[State(failover.state)].lower()} by now.", tag="close.refused")
-        _closable(failover, outcome, reason, now)
-        move(
-            failover,
-            "close",
-            actor=actor,
-            words=f"Closed {failover.number}: " + ("not applied" if outcome == "not_applied" else reason),
-            detail={"outcome": outcome, "reason": reason, "evidence": reading.evidence(failover)},
-            where=(Q(state=failover.state), reached(failover.sent_at + TIMING.settle)),
-            ended_at=now,
-            ended_by=user.person.label,
-            outcome=outcome,
-            outcome_words=_closed_words(failover, outcome, reason, user.person.label),
-        )
-    failover.refresh_from_db()
-    return failover
-
-
-def _closed_words(failover: Failover, outcome: str, reason: str, who: str) -> str:
-    if outcome == "not_applied":
-        target = failover.relationship.cluster.name
-        return f"Closed by {who}: not applied. {target} still reports it as established and read-only."
-    return f"Closed by {who}: {reason}"
-
-
-def _closable(failover: Failover, outcome: str, reason: str, now: datetime) -> None:
-    if failover.sent_at is None or now < failover.sent_at + TIMING.settle:
-        left = (failover.sent_at + TIMING.settle if failover.sent_at else now) - now
-        raise Refused(
-            f"It may still arrive. It can be closed in {duration(max(left, timedelta(seconds=1)))}.",
-            tag="close.refused",
-        )
-    if failover.state == State.REVERTING and reading.concern(failover, now) is None:
-        raise Refused("The revert runs. There is nothing to close.", tag="close.refused")
-    if outcome == "not_applied":
-        last = reading.last_read(failover)
-        untouched = (
-            last is not None and not last.trouble and (last.state, last.target_read_only) == ("ESTABLISHED", True)
-        )
-        if failover.state != State.SENT or last is None or not untouched or now - last.at > TIMING.proof:
-            raise Refused(
-                "Not applied needs a reading of the last 10 s that shows it established and read-only.",
-                tag="close.refused",
-            )
-    elif outcome == "other":
-        if len(reason) < REASON_LEAST:
-            raise Refused(
-                f"Say in a few words why, at least {REASON_LEAST} characters.",
-                field="reason",
-                tag="close.refused",
-            )
-    else:
-        raise Refused("Say whether it was not applied, or why it is closed.", tag="close.refused")
 
 
 def expire_due(now: datetime | None = None) -> int:

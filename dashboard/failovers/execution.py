@@ -1,4 +1,4 @@
-"""What drivers do with an approved failover: check again, send once, then only read. At most one make-writable.
+"""What drivers do with an approved failover: check again, and send once. At most one make-writable.
 
 The guarantee, and why it holds whatever dies:
 
@@ -9,11 +9,10 @@ The guarantee, and why it holds whatever dies:
   unreachable, certificate, or the send window over). It proves that it is that process with a nonce in the row,
   `sender`; the number of attempts alone would not do, since a COMMIT that failed may be followed by another sender's
   same number.
-- From then on everybody only reads, for ever. A timeout, a reset, a 5xx or a killed worker never leads to a second
-  POST.
+- From then on everybody only reads (`watching`), for ever. A timeout, a reset, a 5xx or a killed worker never leads
+  to a second POST.
 - The send window (from the answer of the re-check to the first byte) is checked by the socket's own write, and its
   clock starts before the intent is committed, so a process that was stopped in between cannot send late.
-- `succeeded` is written only after two agreeing readings of a disconnected, writable target.
 
 A kill between the commit and the first byte costs a false alarm that a person clears after the settle window. That is
 the right price: the other way round costs data on the target.
@@ -25,7 +24,6 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 from django.db import DatabaseError, OperationalError, close_old_connections, transaction
@@ -35,12 +33,12 @@ from django.db.models.functions import Now
 from dashboard.audit import chain
 from dashboard.audit.chain import SYSTEM
 from dashboard.database import database_now
-from dashboard.failovers import preflight, reading
+from dashboard.failovers import preflight, reading, watching
 from dashboard.failovers.clockwork import TIMING
 from dashboard.failovers.crashpoints import reach
 from dashboard.failovers.lifecycle import ON_THE_CLUSTER, Refused, State
 from dashboard.failovers.models import Failover
-from dashboard.failovers.moves import tried
+from dashboard.failovers.moves import take_turn, tried
 from dashboard.fleet import access, observe
 from dashboard.qumulo.errors import Answered, Effect, NotFound, NotSent, QumuloError
 from dashboard.qumulo.records import State as Api
@@ -55,21 +53,11 @@ def execute(failover_pk: int) -> None:
     if failover.state == State.APPROVED:
         _send(failover)
     elif failover.state in ON_THE_CLUSTER:
-        _watch(failover)
-
-
-def _take_turn(failover: Failover, pause: timedelta) -> bool:
-    """Politeness between drivers: one at a time reads the cluster. It guards nothing and may fail."""
-    now = database_now()
-    due = Failover.objects.filter(pk=failover.pk, state=failover.state, next_step_at__lte=now)
-    return due.update(next_step_at=now + pause) == 1
-
-
-# ── Sending ──────────────────────────────────────────────────────────────────
+        watching.watch(failover)
 
 
 def _send(failover: Failover) -> None:
-    if not _take_turn(failover, TIMING.turn):
+    if not take_turn(failover, TIMING.turn):
         return
     row = failover.relationship
     try:
@@ -324,106 +312,3 @@ def _accepted(failover: Failover, mine: str, answer: dict[str, Any]) -> None:
         )
         if not moved:  # a reading was quicker than the answer; the answer is still evidence
             chain.append("failover.answered", actor=SYSTEM, object=failover.number, words=words, detail=answer)
-
-
-# ── Watching ─────────────────────────────────────────────────────────────────
-
-
-def _watch(failover: Failover) -> None:
-    """One reading, by anybody, for ever; never a POST."""
-    if not _take_turn(failover, TIMING.watch):
-        return None
-    row = failover.relationship
-    before = reading.last_read(failover)
-    try:
-        with access.reader(row.cluster) as door:
-            read = door.read(row)
-    except access.WrongIdentity as error:
-        return _unanswered(failover, str(error), "identity")
-    except NotFound as error:
-        return _unanswered(failover, error.words, "vanished")
-    except QumuloError as error:
-        return _unanswered(failover, error.words, "unreachable")
-    reach("watch.after_read")
-    if not failover.item.same_identity(read.status):
-        words = "The relationship is no longer the one that was approved."
-        return _unanswered(failover, words, "identity")
-    observe.record(row, read, held_by=failover.number)
-    _judge(failover, read, before.state if before else "")
-    return None
-
-
-def _unanswered(failover: Failover, words: str, kind: str) -> None:
-    observe.record_failure(failover.relationship, words, kind, held_by=failover.number)
-    Failover.objects.filter(pk=failover.pk, state__in=ON_THE_CLUSTER).update(
-        next_step_at=database_now() + TIMING.watch_unanswered, first_writable_at=None
-    )
-
-
-def _judge(failover: Failover, read: access.Reading, before: str) -> None:
-    state, read_only = read.status.state, read.status.target_root_read_only
-    if state == Api.DISCONNECTED and not read_only:
-        return _writable(failover, read)
-    # The two readings must follow one another. Another driver may have noted the first since this one began.
-    Failover.objects.filter(pk=failover.pk, state__in=ON_THE_CLUSTER, first_writable_at__lte=read.at).update(
-        first_writable_at=None, version=F("version") + 1
-    )
-    if state in (Api.DISCONNECTING, Api.DISCONNECTED):
-        if failover.state == State.SENT:
-            with transaction.atomic():
-                words = f"{failover.relationship.cluster.name} reports {state}: the revert runs"
-                tried(failover, "revert", words=words, detail=_evidence(read), reverting_at=database_now())
-        return None
-    ours_is_over = failover.state == State.REVERTING or state != Api.ESTABLISHED
-    if ours_is_over and state != before:
-        with transaction.atomic():
-            words = f"{failover.relationship.cluster.name} reports {visible(state)} during the failover"
-            chain.append("failover.outside", actor=SYSTEM, object=failover.number, words=words, detail=_evidence(read))
-    return None
-
-
-def _writable(failover: Failover, read: access.Reading) -> None:
-    """First reading: note it. A later one that agrees: that, and nothing else, is success."""
-    target = failover.relationship.cluster.name
-    if failover.first_writable_at is None:
-        with transaction.atomic():
-            noted = Failover.objects.filter(
-                pk=failover.pk, state__in=ON_THE_CLUSTER, first_writable_at__isnull=True
-            ).update(first_writable_at=read.at, version=F("version") + 1)
-            if noted:
-                words = f"{target} reports the relationship as disconnected"
-                chain.append(
-                    "failover.disconnected",
-                    actor=SYSTEM,
-                    object=failover.number,
-                    words=words,
-                    detail=_evidence(read),
-                )
-        return
-    if read.at < failover.first_writable_at + TIMING.agree:
-        return
-    reach("watch.before_success")
-    confirmed = bool(failover.answer and failover.answer.get("kind") == "accepted")
-    with transaction.atomic():
-        tried(
-            failover,
-            "succeed",
-            words=f"Verified: {target} reports the target as writable",
-            detail=_evidence(read),
-            where=(Q(first_writable_at=failover.first_writable_at),),  # no reading has contradicted it meanwhile
-            ended_at=read.at,
-            outcome="confirmed" if confirmed else "inferred",
-            outcome_words=f"{target} reports the relationship as disconnected and the target as not read-only.",
-        )
-
-
-def _evidence(read: access.Reading) -> dict[str, Any]:
-    snapshot = read.status.recovery_point_snapshot
-    return {
-        "state": visible(read.status.state),
-        "target_root_read_only": read.status.target_root_read_only,
-        "recovery_point": read.status.recovery_point.raw if read.status.recovery_point else "",
-        "snapshot": visible(snapshot.name) if snapshot and snapshot.name else "",
-        "read_at": read.at.isoformat(),
-        "node": read.node_id,
-    }

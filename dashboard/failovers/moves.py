@@ -12,7 +12,7 @@ ledger. Verbs on several failovers therefore lock them all, and their relationsh
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import DateTimeField, F, Q, Value
@@ -21,6 +21,7 @@ from django.db.models.lookups import GreaterThan, LessThanOrEqual
 
 from dashboard.audit import chain
 from dashboard.audit.chain import SYSTEM, Actor
+from dashboard.database import database_now
 from dashboard.failovers.lifecycle import MOVES, TERMINAL, WORDS, Stale, State
 from dashboard.failovers.models import Failover
 from dashboard.fleet import hold
@@ -73,3 +74,10 @@ def tried(failover: Failover, name: str, **kwargs: Any) -> bool:
     except Stale:
         return False
     return True
+
+
+def take_turn(failover: Failover, pause: timedelta) -> bool:
+    """Politeness between drivers: one at a time reads the cluster. It guards nothing and may fail."""
+    now = database_now()
+    due = Failover.objects.filter(pk=failover.pk, state=failover.state, next_step_at__lte=now)
+    return due.update(next_step_at=now + pause) == 1

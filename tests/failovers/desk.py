@@ -16,7 +16,7 @@ from django.db.models import DateTimeField, F
 from dashboard.accounts.models import User
 from dashboard.accounts.people import actor_of
 from dashboard.database import database_now
-from dashboard.failovers import conduct, execution, guards
+from dashboard.failovers import closing, conduct, execution, guards
 from dashboard.failovers.models import Decision, Failover, Heartbeat, Request
 from dashboard.fleet import access, observe
 from dashboard.fleet.models import Cluster, Observation, Relationship
@@ -81,7 +81,7 @@ class Desk:
     def close(self, failover: Failover, by: User | None = None, **changes: Any) -> Failover:
         user = by or self.cast.osei
         values: dict[str, Any] = {"outcome": "not_applied"}
-        return conduct.close(user=user, actor=actor_of(user), failover_pk=failover.pk, **values | changes)
+        return closing.close(user=user, actor=actor_of(user), failover_pk=failover.pk, **values | changes)
 
     # ── Drivers ──
 

@@ -8,7 +8,7 @@ import pytest
 
 from dashboard.audit.models import Entry
 from dashboard.database import database_now
-from dashboard.failovers import execution, reading, story
+from dashboard.failovers import execution, reading, story, watching
 from dashboard.failovers.lifecycle import Concern, State
 from dashboard.failovers.models import Failover
 from dashboard.fleet import access
@@ -77,7 +77,7 @@ def test_a_slow_reading_does_not_agree_across_a_contradiction(desk):
         read = door.read(slow.relationship)
     desk.sim.state, desk.sim.target.read_only = Api.DISCONNECTING, True
     desk.step(failover)
-    execution._judge(slow, read, Api.DISCONNECTED)
+    watching._judge(slow, read, Api.DISCONNECTED)
     failover.refresh_from_db()
     assert failover.state == State.REVERTING
 
@@ -89,7 +89,7 @@ def test_a_contradiction_counts_though_its_driver_began_before_the_first_reading
     desk.step(failover)
     desk.sim.state, desk.sim.target.read_only = Api.DISCONNECTING, True
     with access.reader(desk.cluster) as door:
-        execution._judge(early, door.read(early.relationship), "")
+        watching._judge(early, door.read(early.relationship), "")
     failover.refresh_from_db()
     assert failover.first_writable_at is None
 
@@ -102,7 +102,7 @@ def test_silence_counts_though_its_driver_still_believed_it_was_sent(desk):
     desk.clock.pass_time(60)
     desk.step(failover)
     assert failover.first_writable_at is not None
-    execution._unanswered(early, "No answer.", "unreachable")
+    watching._unanswered(early, "No answer.", "unreachable")
     failover.refresh_from_db()
     assert failover.first_writable_at is None
 

@@ -19,7 +19,7 @@ from dashboard.accounts.models import User  # noqa: E402
 from dashboard.accounts.people import actor_of  # noqa: E402
 from dashboard.audit import chain  # noqa: E402
 from dashboard.audit.models import Entry  # noqa: E402
-from dashboard.failovers import bell, conduct, execution, reading  # noqa: E402
+from dashboard.failovers import bell, closing, conduct, execution, reading  # noqa: E402
 from dashboard.failovers.models import Failover, Request  # noqa: E402
 from dashboard.fleet.models import Cluster, Relationship  # noqa: E402
 
@@ -59,7 +59,7 @@ def approve(pk: str) -> dict[str, Any]:
 
 def close(pk: str) -> dict[str, Any]:
     user = User.objects.get(username="k.osei")
-    conduct.close(user=user, actor=actor_of(user), failover_pk=int(pk), outcome="not_applied")
+    closing.close(user=user, actor=actor_of(user), failover_pk=int(pk), outcome="not_applied")
     return {}
 
 

@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from dashboard.accounts.roles import Role
-from dashboard.failovers import conduct, reading
+from dashboard.failovers import closing, conduct, reading
 from dashboard.failovers.lifecycle import Refused, Stale, State
 from dashboard.failovers.models import Decision, Failover
 from dashboard.fleet.models import Observation
@@ -153,7 +153,7 @@ def cancel(request: HttpRequest, number: str) -> HttpResponse:
 def close(request: HttpRequest, number: str) -> HttpResponse:
     course, form = _course(request, number), forms.Close.of(request.POST)
     try:
-        conduct.close(
+        closing.close(
             user=signed_in(request),
             actor=actor(request),
             failover_pk=course.failover.pk,
