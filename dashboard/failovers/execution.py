@@ -106,7 +106,7 @@ def _intend(failover: Failover, read: access.Reading) -> str | None:
     situation = reading.fresh_situation(failover, read, now=database_now())
     checks = preflight.judge(situation)
     blocking = preflight.blocks(checks)
-    seen = reading.precheck(read, checks)
+    seen = reading.precheck(read, situation, checks)
     if blocking:
         _stop(failover, _why(failover, read, blocking[0]), detail={"checks": seen["checks"]})
         return None

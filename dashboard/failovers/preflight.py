@@ -65,6 +65,7 @@ class Situation:
     clock_ahead: timedelta | None = None
     executor: str = "ready"  # ready | missing | refused
     stalled_since: datetime | None = None
+    source_read_only_since: datetime | None = None
     other_request: str = ""
     held: str = ""
     may_request: bool = True

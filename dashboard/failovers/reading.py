@@ -26,6 +26,7 @@ from dashboard.fleet.models import Cluster, Observation, Relationship, Trouble
 from dashboard.fleet.models import Source as SourceRow
 from dashboard.words import clock, duration, to_type, visible
 
+NOTHING_LOST = "Nothing lost: the source has been read-only since before it."
 LATE_SENDER = timedelta(seconds=15)
 
 
@@ -52,6 +53,7 @@ def situation(
         clock_ahead=ahead,
         executor="missing" if cluster.watched_only else "refused" if cluster.executor_trouble else "ready",
         stalled_since=row.stalled_since,
+        source_read_only_since=row.source_read_only_since,
         other_request=other,
         held=hold.reason if hold else "",
         may_request=user is None or user.has(Role.OPERATOR),
@@ -168,7 +170,7 @@ def compare(then: dict[str, Any], now: list[Fact]) -> list[tuple[Fact, Fact, boo
     return sorted(rows, key=lambda row: not row[2])
 
 
-def precheck(read: Reading, checks: list[Check]) -> dict[str, Any]:
+def precheck(read: Reading, s: Situation, checks: list[Check]) -> dict[str, Any]:
     """What the sender acted on; goes into the row and the ledger with the intent."""
     status = read.status
     return {
@@ -178,6 +180,7 @@ def precheck(read: Reading, checks: list[Check]) -> dict[str, Any]:
         "target_root_read_only": status.target_root_read_only,
         "recovery_point": status.recovery_point.raw if status.recovery_point else "",
         "snapshot": visible(status.recovery_point_snapshot.id or "") if status.recovery_point_snapshot else "",
+        "nothing_lost": loss(s).kind == "nothing",
         "checks": [asdict(check) for check in checks],
     }
 
@@ -207,6 +210,10 @@ def loss(s: Situation, *, until: datetime | None = None) -> Loss:
         apart = duration(abs(s.clock_ahead))
         words = f"Loss not known: the clocks of {s.target} and this desk differ by {apart}."
         return Loss("unknown", words, start, until)
+    # Only while the source itself is heard: what the target says of it is a copy that a broken link leaves behind.
+    since = s.source_read_only_since
+    if status.source_root_read_only and s.source.answers and since is not None and since < start:
+        return Loss("nothing", NOTHING_LOST, start, until)
     length = max(until - start, timedelta(0))
     return Loss("lost", f"Up to {duration(length)} lost", start, until, length)
 
@@ -223,6 +230,8 @@ def loss_of(failover: Failover, *, now: datetime) -> Loss:
         start = moved or start
     if start is None:
         return Loss("unknown", "Loss not known: there is no recovery point.")
+    if (failover.precheck or {}).get("nothing_lost"):
+        return Loss("nothing", NOTHING_LOST, start, failover.sent_at)
     length = max(failover.sent_at - start, timedelta(0))
     return Loss("lost", f"Up to {duration(length)} lost", start, failover.sent_at, length)
 

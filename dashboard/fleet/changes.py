@@ -106,6 +106,7 @@ def first_seen(changes: Changes, row: Relationship, status: TargetStatus, at: da
     row.relationship_id = status.id
     row.source_cluster_uuid = status.source_cluster_uuid
     row.first_seen_at = row.state_since = at
+    row.source_read_only_since = _since(row, status, at)
     _copy(row, status)
     changes.add(row)
     if status.recovery_point is not None:
@@ -129,6 +130,7 @@ def take(changes: Changes, row: Relationship, status: TargetStatus, at: datetime
         row.state_since = at
         if status.state != "DISCONNECTED":
             row.failed_over_at = None  # whatever follows is no longer the result of our failover
+    row.source_read_only_since = _since(row, status, at)
     _tell(changes, row, status, failed=failed)
     _copy(row, status)
 
@@ -215,6 +217,13 @@ def _cause(row: Relationship, verdict: Verdict, now: datetime) -> str:
         times = f"{settings.CRITICAL_AT:g} × " if verdict.grade is Grade.CRITICAL else ""
         return f"Recovery point passed {times}its objective of {duration(row.objective_time)}"
     return verdict.reason.replace("{for}", duration(now - verdict.since) if verdict.since else "")
+
+
+def _since(row: Relationship, status: TargetStatus, at: datetime) -> datetime | None:
+    """When the source was first seen read-only, without a reading since that showed it writable."""
+    if not status.source_root_read_only:
+        return None
+    return row.source_read_only_since or at
 
 
 def _copy(row: Relationship, status: TargetStatus) -> None:

@@ -139,6 +139,9 @@ class Relationship(models.Model):
     # What only watching can know.
     first_seen_at = models.DateTimeField()
     state_since = models.DateTimeField(help_text="When we first saw it in this state.")
+    source_read_only_since = models.DateTimeField(
+        null=True, help_text="When we first saw the source read-only; empty while it is writable."
+    )
     own_read_at = models.DateTimeField(null=True, help_text="Last reading of this row alone, during a failover.")
     missing_since = models.DateTimeField(null=True, help_text="Not in, or not readable in, the lists since then.")
     misses = models.PositiveSmallIntegerField(default=0)
