@@ -86,6 +86,8 @@ def _read(failover: Failover, door: access.Door) -> access.Reading | None:
         _stop(failover, f"{row.cluster.name} no longer knows the relationship.")
     except QumuloError as error:
         observe.record_failure(row, error.words, "unreachable", held_by=failover.number)
+        if error.http_status in (401, 403):  # a token that is refused again and again may lock its account
+            Failover.objects.filter(pk=failover.pk).update(next_step_at=database_now() + TIMING.sign_in_again)
     return None
 
 
@@ -269,7 +271,7 @@ def _refused(failover: Failover, mine: str, answer: dict[str, Any]) -> None:
     said = f"{answer['http_status']} {answer['class']}: “{answer['description']}”"
     with transaction.atomic():
         now = database_now()
-        tried(
+        ended = tried(
             failover,
             "refuse",
             words=f"{target} refused make-writable: {said}",
@@ -280,6 +282,8 @@ def _refused(failover: Failover, mine: str, answer: dict[str, Any]) -> None:
             ended_at=now,
             outcome_words=f"{target} refused make-writable. It answered {said}",
         )
+    if not ended:  # a reading was quicker, and showed something else; what the cluster said is evidence all the same
+        _doubt(failover, mine, answer | {"kind": "doubt"})
 
 
 def _doubt(failover: Failover, mine: str, answer: dict[str, Any]) -> None:

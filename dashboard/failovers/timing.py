@@ -20,6 +20,7 @@ class Timing:
     settle: timedelta = timedelta(seconds=180)  # after this, nothing that was sent can still arrive
     post_deadline: timedelta = timedelta(seconds=40)  # how long the sender waits for the answer
     turn: timedelta = timedelta(seconds=3)  # the second of two drivers waits; spares the cluster, guards nothing
+    sign_in_again: timedelta = timedelta(seconds=60)  # after the cluster refused the executor token
     watch: timedelta = timedelta(seconds=2)  # between two readings of a failover that is on the cluster
     watch_unanswered: timedelta = timedelta(seconds=5)  # the same while the cluster does not answer
     agree: timedelta = timedelta(seconds=2)  # success needs two agreeing readings at least this far apart

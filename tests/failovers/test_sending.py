@@ -16,7 +16,7 @@ from dashboard.failovers.models import Failover
 from dashboard.fleet import access
 from dashboard.simulator import State as Api
 from dashboard.simulator import faults, transport
-from tests.failovers.desk import Desk
+from tests.failovers.desk import Desk, pass_time
 
 POST: dict[str, Any] = {"path": "/make-writable"}
 
@@ -179,6 +179,23 @@ def test_a_cluster_that_does_not_answer_the_check_is_waited_for(desk):
     assert desk.posts == 0
     desk.target.faults.clear()
     assert desk.step(failover).state == State.REVERTING
+
+
+def test_a_refused_token_is_not_tried_again_and_again(desk):
+    """Each try of a driver's turn would count as a failed sign-in on the cluster."""
+    failover = desk.sent(faults.expired_token(count=None))
+    assert failover.state == State.APPROVED
+    before = len(desk.target.log)
+    for _ in range(3):
+        execution.execute(failover.pk)
+    pass_time(30)
+    execution.execute(failover.pk)
+    assert len(desk.target.log) == before
+    desk.target.faults.clear()
+    pass_time(31)
+    execution.execute(failover.pk)
+    failover.refresh_from_db()
+    assert failover.state == State.REVERTING
 
 
 @pytest.mark.parametrize(
