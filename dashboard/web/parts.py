@@ -54,7 +54,7 @@ def context(request: HttpRequest, course: Course, seen: str) -> dict[str, Any]:
         "seen": seen,
     }
     parts = {name: render_to_string(_FILES[name], found, request) for name in _names(course)}
-    have = [f"{name}:{_digest_of(part)}" for name, part in parts.items()]
+    have = [f"{name}:{digest_of(part)}" for name, part in parts.items()]
     have.append(f"log:{len(course.log)}.{_digest_of_log(course.log)}")
     query = urlencode({"shape": shape(course), "have": ",".join(have)})
     live = reverse("failover-live", args=(number,))
@@ -71,7 +71,7 @@ def changes(request: HttpRequest, course: Course, seen: str) -> str:
     """The parts that differ from those that the browser has, and the lines that the log has gained."""
     has = dict(pair.split(":", 1) for pair in request.GET.get("have", "").split(",") if ":" in pair)
     found = context(request, course, seen)
-    changed = [(name, part) for name, part in found["parts"].items() if has.get(name) != _digest_of(part)]
+    changed = [(name, part) for name, part in found["parts"].items() if has.get(name) != digest_of(part)]
     count, _dot, known = has.get("log", "").partition(".")
     old = int(count) if count.isdecimal() and len(count) < 6 else 0
     grown = 0 < old <= len(course.log) and _digest_of_log(course.log[-old:]) == known
@@ -95,7 +95,7 @@ def _names(course: Course) -> list[str]:
     return ["hero", "steps", "body", *(["closing"] if course.may_close else [])]
 
 
-def _digest_of(part: str) -> str:
+def digest_of(part: str) -> str:
     """Of what a part says: a time that ticks on in the browser is not news, and a token is none either."""
     return digest(_TOKEN.sub("", _TICKING.sub("></time>", part)))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models import F
 
 from dashboard.accounts.models import User
 from dashboard.audit.models import Entry
@@ -139,6 +140,13 @@ def test_the_list_is_polled_and_quiet_while_nothing_changes(desk, cast):
     assert found.one(id="approvals").one("article").one("a", "primary").text == "Review"
     assert found.one(id="nav-approvals").text == "1"
     assert not failover.ended_at
+
+
+def test_a_change_on_a_relationship_that_waits_is_news(desk, cast):
+    STAGES["requested"](desk)
+    root = parsed(browser(cast.osei).get("/approvals/"))
+    Relationship.objects.update(version=F("version") + 1)
+    assert polled(browser(cast.osei), root).status_code == 200
 
 
 # ── Deciding ──

@@ -16,6 +16,7 @@ from dashboard.failovers.models import Failover, Heartbeat, Hold
 from dashboard.fleet.models import Observation
 from dashboard.simulator import State as ApiState
 from dashboard.simulator import faults
+from dashboard.web.parts import digest_of
 from tests.failovers.desk import REASON, pass_time
 from tests.web.fleet import Element, Page, browser
 from tests.web.scene import ENDED, STAGES, reverting
@@ -131,6 +132,28 @@ STEPS = {
 @pytest.mark.parametrize("stage", STEPS)
 def test_a_step_is_done_when_the_record_says_when(desk, cast, stage):
     assert [phase for phase, _name in steps(show(STAGES[stage](desk), cast.rivera))] == STEPS[stage]
+
+
+@pytest.mark.parametrize(
+    ("stage", "health", "note"),
+    [
+        ("sent", "active", ""),
+        ("doubtful", "unknown", "outcome unknown"),
+        ("not_seen", "warning", "a person must look"),
+        ("fell_back", "warning", "a person must look"),
+        ("reverting", "active", "55 %, about 4 min 30 s left"),
+        ("refused", "critical", "answer 409"),
+        ("stopped", "warning", "nothing was sent"),
+        ("closed", "unknown", "k.osei"),
+        ("cancelled", "inactive", "a.rivera"),
+    ],
+)
+def test_the_step_of_now_has_the_shape_of_its_health(desk, cast, stage, health, note):
+    step = show(STAGES[stage](desk), cast.rivera).one("ol", "steps").one("li", "now")
+    assert step.attrs["data-health"] == health
+    assert step.attrs["aria-current"] == "step"
+    assert step.one("svg").one("use").attrs["href"].endswith(f"#h-{health}")
+    assert step.one("span", "small").text.endswith(note)
 
 
 def test_what_nobody_read_is_not_known(desk, cast):
@@ -260,6 +283,15 @@ def test_a_new_reading_brings_what_changed_and_no_alert_again(desk, cast):
     assert answer.status_code == 200
     assert parts(answer) == {"part-body"}  # "2 readings since it was sent"; hero and steps say the same
     assert 'role="alert"' not in answer.content.decode()
+
+
+def test_a_time_that_ticks_in_the_browser_is_no_news():
+    written = '<p>seen <time datetime="2026-03-14T03:12:20Z" data-rel="age">20 s</time> ago</p>{}'
+    token = '<input type="hidden" name="csrfmiddlewaretoken" value="{}">'
+    was = digest_of(written.format(token.format("a")))
+    assert was == digest_of(written.replace("20 s", "21 s").format(token.format("b")))
+    assert was != digest_of(written.replace("seen", "heard").format(token.format("a")))
+    assert was != digest_of(written.replace("03:12:20", "03:12:21").format(token.format("a")))
 
 
 def test_the_log_grows_by_its_new_lines(desk, cast):
