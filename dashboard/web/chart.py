@@ -145,7 +145,7 @@ def _teeth(points: Iterable[Point], current: datetime | None, start: float, end:
         # Newer than history: it was seen at some time since the last point, so the fall is drawn at the end.
         known.append((end, current.timestamp()))
     for (seen, at), (until, _) in pairwise([*known, (end, 0.0)]):
-        if until > start and seen <= end:
+        if until > start:
             yield _Tooth(max(seen, start), min(until, end), at)
 
 

