@@ -63,8 +63,8 @@
     const build = xhr?.getResponseHeader("X-Build");
     if (!build) return;
     const signedOut = xhr.getResponseHeader("X-Signed-Out") === "1";
-    const banner = document.getElementById("signed-out");
-    if (banner) banner.hidden = !signedOut;
+    // Also inside an open dialog, which covers the page's own banner.
+    for (const banner of document.querySelectorAll("#signed-out, [data-signed-out]")) banner.hidden = !signedOut;
     if (signedOut && wall) location.reload();
     if (signedOut) return;
     windUp(ageOf(xhr.getResponseHeader("X-Observed-Age")));

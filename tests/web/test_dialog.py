@@ -172,6 +172,21 @@ def test_the_checks_repeat_and_bring_the_button_back(desk):
     assert root.all("input") == root.all("textarea") == []  # what is typed is never swapped
 
 
+def test_what_was_read_too_long_ago_can_be_read_again_from_here(desk):
+    assert dialog(desk).all(id="failover-read-now") == []
+    pass_time(31)
+    button = dialog(desk).one("button", id="failover-read-now")
+    assert button.attrs["type"] == "button"  # it does not send the form
+    assert button.attrs["hx-params"] == "none"
+    assert browser(desk.cast.rivera).post(button.attrs["hx-post"], headers=HTMX).status_code == 200
+
+
+def test_a_session_that_ended_is_told_inside_the_dialog(desk):
+    banner = dialog(desk).one("section", data_signed_out="")
+    assert "hidden" in banner.attrs  # freshness.js shows it when an answer says so
+    assert "Your text is kept, and nothing was sent." in banner.text
+
+
 # ── Asking ──
 
 
@@ -280,7 +295,7 @@ def test_what_stands_in_the_way_is_said_on_top_and_nothing_is_queued(desk, obsta
     answer = browser(desk.cast.rivera).post(address(desk), form())
     root = page_of(answer)
     assert answer.status_code == 422
-    assert OBSTACLES[obstacle] in root.one("dialog").all(role="alert")[0].text
+    assert OBSTACLES[obstacle] in root.one("dialog").all(role="alert", data_health="critical")[0].text
     assert root.one("textarea", name="reason").text == REASON
     assert Request.objects.count() == before
 

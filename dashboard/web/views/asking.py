@@ -25,6 +25,7 @@ from dashboard.failovers.preflight import Verdict
 from dashboard.fleet.models import Relationship
 from dashboard.web import forms
 from dashboard.web.course import listed, took_last
+from dashboard.web.detail import find
 from dashboard.web.guards import actor, kept, record_refusal, requires, signed_in
 from dashboard.web.live import live_answer, pulse
 from dashboard.web.parts import digest
@@ -136,17 +137,18 @@ def _judged(request: HttpRequest, row: Relationship) -> dict[str, Any]:
         "checks": checks,
         "passed": sum(check.verdict is Verdict.PASS for check in checks),
         "blocks": len(preflight.blocks(checks)),
+        "old": situation.read_at is None or situation.now - situation.read_at > conduct.TIMING.fresh,
+        "read_now_url": reverse("relationship-read-now", args=(row.cluster.name, row.relationship_id)),
         "url": reverse("fail-over-checks", args=(row.cluster.name, row.relationship_id)),
     }
 
 
 def _row(cluster: str, relationship: str) -> Relationship:
-    """The one that the cluster lists under this id now; an id that came back names the younger of two rows."""
-    rows = Relationship.objects.listed().select_related("cluster").filter(cluster__name=cluster)
-    found = rows.filter(relationship_id=relationship).order_by("-pk").first()
-    if found is None:
+    """The same one that the page of this address shows."""
+    row = find(cluster, relationship)
+    if row is None:
         raise Http404
-    return found
+    return row
 
 
 def _relationship_url(row: Relationship) -> str:
