@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from django.urls import reverse
 from dashboard.audit.models import Entry
 from dashboard.database import database_now
 from dashboard.failovers.models import Failover, Hold, Request
+from dashboard.fleet import observe
 from dashboard.fleet.models import Cluster, Relationship
 from dashboard.simulator import State
 from dashboard.web.forms import pattern_of
@@ -140,6 +142,25 @@ def test_a_read_only_source_is_no_danger(desk):
     desk.sim.source.read_only = True
     desk.read()
     assert "The source is read-only: no client can write to it." in dialog(desk).text
+
+
+def test_a_loss_that_is_not_known_is_not_called_a_loss(desk):
+    Cluster.objects.update(clock_ahead=7200)
+    found = dialog(desk).one("div", "loss")
+    assert "unknown" in found.classes
+    assert "Loss not known: the clocks of dr and this desk differ by 2 h." in found.text
+    assert "Up to" not in found.text
+
+
+def test_nothing_is_lost_when_the_source_was_read_only_before_the_recovery_point(desk):
+    desk.register("prod")
+    desk.sim.source.read_only = True
+    desk.read()
+    observe.observe(Cluster.objects.get(name="prod").pk)
+    Relationship.objects.update(source_read_only_since=database_now() - timedelta(days=1))
+    found = dialog(desk).one("div", "loss")
+    assert found.all(cls="gone") == []
+    assert "Nothing lost: the source has been read-only since before it." in found.text
 
 
 # ── What a block does ──
