@@ -151,9 +151,9 @@ def test_a_wrong_path_comes_back_with_what_was_typed_and_one_sentence(browser, d
 def test_the_whole_job_works_without_javascript(browser, desk):
     rivera = Person(browser, desk, "a.rivera", java_script_enabled=False).signs_in()
     lind = Person(browser, desk, "j.lind", java_script_enabled=False).signs_in()
-    url = rivera.asks("/dr/dc3/projects")
+    url = rivera.asks("/dr/dc1/engineering")  # no other journey needs it as it was
     lind.approves(url)
-    for _ in range(60):
+    for _ in range(90):
         rivera.page.goto(url)
         if rivera.page.get_by_text("The target is writable.").count():
             break
