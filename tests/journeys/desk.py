@@ -16,7 +16,6 @@ import httpx
 
 from tests.faults.site import ROOT, free_port, wait_for
 
-CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

@@ -22,15 +22,12 @@ from django.test import RequestFactory
 
 from dashboard import words
 from tests.conftest import Cast
+from tests.journeys.conftest import CHROMIUM
 
-CHROMIUM = Path("/usr/bin/chromium")
 HOST = "http://127.0.0.1:9"  # nothing listens there; every request is answered by `Desk`
 NOW = datetime(2026, 3, 14, 3, 16, 20, tzinfo=UTC)
 
-pytestmark = [
-    pytest.mark.journey,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="Debian's chromium is missing: the scripts were NOT TRIED"),
-]
+pytestmark = pytest.mark.journey
 
 
 @pytest.fixture(scope="module")
