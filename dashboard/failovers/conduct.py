@@ -91,7 +91,7 @@ def _request(
         raise Refused(f"You may not request failovers for {target}.")
     situation = reading.situation(row, now=now, user=user)
     expected = reading.expected_typing(row)
-    if typed != expected:
+    if bare(typed) != expected:
         raise Refused(f"The path does not match. Type {expected}", field="typed")
     if len(reason) < REASON_LEAST:
         raise Refused(f"Say in a few words why, at least {REASON_LEAST} characters.", field="reason")

@@ -60,8 +60,9 @@ def test_bad_input_gets_one_sentence_at_its_field(desk, changes, field, words):
     assert (refusal.field, refusal.words) == (field, words)
 
 
-def test_the_path_may_be_typed_with_spaces_around_it(desk):
-    assert desk.request(typed=" /dr/finance ").pk
+@pytest.mark.parametrize("typed", [" /dr/finance ", "/dr/finance/"])
+def test_the_path_may_be_typed_as_the_cluster_writes_it(desk, typed):
+    assert desk.request(typed=typed).pk
 
 
 @pytest.mark.parametrize("who", ["lind", "okafor", "viewer", "admin"])

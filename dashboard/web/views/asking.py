@@ -113,7 +113,7 @@ def _dialog(
         "running_percent": job.percent_complete if job else None,
         "took_last": took_last(row.pk),
         "expected": expected,
-        "pattern": forms.pattern_of(expected),
+        "pattern": forms.pattern_of(expected) + "/?",  # the cluster writes it with a slash at its end
         "names": listed(reading.approvers(excluding=signed_in(request).person)),
         "decide": duration(conduct.TIMING.decide),
         "typed": typed,
