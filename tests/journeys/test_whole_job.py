@@ -3,7 +3,7 @@ steps by itself to "The target is writable". The official `qq` sees it afterward
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -25,13 +25,23 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
-@pytest.fixture(scope="module", params=["demo", "up"])
-def desk(request, tmp_path_factory) -> Iterator[Desk]:
-    processes = Processes(tmp_path_factory.mktemp(request.param))
+def _running(tmp_path_factory: Any, start: Callable[[Processes], Desk]) -> Iterator[Desk]:
+    processes = Processes(tmp_path_factory.mktemp(start.__name__))
     try:
-        yield {"demo": demo, "up": up}[request.param](processes)
+        yield start(processes)
     finally:
         processes.close()
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory) -> Iterator[Desk]:
+    yield from _running(tmp_path_factory, demo)
+
+
+@pytest.fixture(scope="module")
+def own_desk(tmp_path_factory) -> Iterator[Desk]:
+    """As an admin sets it up for clusters of their own."""
+    yield from _running(tmp_path_factory, up)
 
 
 class Person:
@@ -84,7 +94,9 @@ class Person:
         page.get_by_role("button", name="Approve and start failover").click()
 
 
-def test_one_asks_another_approves_and_it_is_seen_through(browser, desk):
+@pytest.mark.parametrize("which", ["desk", "own_desk"])
+def test_one_asks_another_approves_and_it_is_seen_through(request, browser, which):
+    desk = request.getfixturevalue(which)
     rivera, lind = Person(browser, desk, "a.rivera").signs_in(), Person(browser, desk, "j.lind").signs_in()
     url = rivera.asks("/dr/dc3/reference")
     rivera.page.get_by_role("button", name="Cancel request").wait_for()
