@@ -5,8 +5,12 @@ After each: the cluster received at most one make-writable, the record says what
 
 from __future__ import annotations
 
+import os
 import signal
+import uuid
+from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
 import pytest
 
 from tests.faults.site import Site, wait_for
@@ -16,9 +20,20 @@ pytestmark = pytest.mark.faults
 KILLED = -signal.SIGKILL
 
 
+def _own_database() -> str | None:
+    """On PostgreSQL a database for this test alone; its processes commit for real. On SQLite: a file in its folder."""
+    url = urlsplit(os.environ["DATABASE_URL"])
+    if not url.scheme.startswith("postgres"):
+        return None
+    name = f"faults_{uuid.uuid4().hex}"
+    with psycopg.connect(urlunsplit(url), autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}")  # a name of hexadecimal digits
+    return urlunsplit(url._replace(path=f"/{name}"))
+
+
 @pytest.fixture
 def site(tmp_path):
-    site = Site(tmp_path)
+    site = Site(tmp_path, database=_own_database())
     try:
         site.simulate()
         site.prepare()
