@@ -139,7 +139,6 @@ def browser(user: Any) -> Client:
 def polled(client: Client, root: Element) -> Any:
     """The answer to the next poll of this page, as htmx asks for it: with what its root includes."""
     live = next(each for each in root.within() if each.attrs.get("hx-trigger", "").startswith("every"))
-    query = {each.attrs["name"]: each.attrs["value"] for each in root.all("input", name="banners")}
-    joint = "&" if "?" in live.attrs["hx-get"] else "?"
-    more = "&".join(f"{name}={value}" for name, value in query.items())
-    return client.get(live.attrs["hx-get"] + (joint + more if more else ""), headers={"HX-Request": "true"})
+    included = root.all(id=live.attrs.get("hx-include", "#").removeprefix("#")) if "hx-include" in live.attrs else []
+    more = "".join(f"&{each.attrs['name']}={each.attrs['value']}" for each in included)  # the query has a `seen` before
+    return client.get(live.attrs["hx-get"] + more, headers={"HX-Request": "true"})
