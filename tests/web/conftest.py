@@ -20,8 +20,8 @@ def _no_fragment_outlives_its_test() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def redis_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
-    """A real Redis, as the one-machine set starts it: its address and its process."""
+def _redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    """A real Redis, as the one-machine set starts it."""
     import redis
 
     from dashboard import embedded
@@ -41,12 +41,18 @@ def redis_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str
 
 
 @pytest.fixture
-def with_redis(redis_socket: tuple[str, int], settings: Any) -> str:
+def redis_socket(_redis: tuple[str, int]) -> tuple[str, int]:
+    """Its address and its process; empty, whatever the test before left in it."""
     import redis
 
+    redis.Redis.from_url(_redis[0]).flushall()
+    return _redis
+
+
+@pytest.fixture
+def with_redis(redis_socket: tuple[str, int], settings: Any) -> str:
     from dashboard.web.fragments import fragments
 
-    redis.Redis.from_url(redis_socket[0]).flushall()
     # What stands in the address rules over the store's own patience: a busy machine must not look like a dead Redis.
     settings.REDIS_URL = f"{redis_socket[0]}?socket_timeout=30&socket_connect_timeout=30"
     fragments.cache_clear()

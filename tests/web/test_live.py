@@ -179,8 +179,10 @@ def test_a_redis_that_is_not_there_costs_speed_and_no_page(cast: Cast, cluster: 
 
 
 def test_a_redis_that_is_frozen_costs_speed_and_no_page(
-    cast: Cast, cluster: Cluster, redis_socket: tuple[str, int], with_redis: str
+    cast: Cast, cluster: Cluster, redis_socket: tuple[str, int], settings: Any
 ) -> None:
+    settings.REDIS_URL = redis_socket[0]
+    fragments.cache_clear()
     client = signed_in(cast.viewer)
     poll(client)
     os.kill(redis_socket[1], signal.SIGSTOP)
