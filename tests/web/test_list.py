@@ -181,6 +181,17 @@ def test_only_who_may_ask_is_offered_a_failover(fleet: Fleet, cast: Cast) -> Non
     assert not any("fail-over" in "".join(links) for links in offered.values())
 
 
+def test_only_who_may_see_the_audit_trail_is_led_there(fleet: Fleet, cast: Cast) -> None:
+    for name, led in (("okafor", True), ("osei", True), ("admin", True), ("rivera", False), ("viewer", False)):
+        client = browser(getattr(cast, name))
+        pages = [parsed(client.get("/")), parsed(client.get(f"/?q={fleet.row('finance').relationship_id}"))]
+        pages.append(parsed(client.get(pages[1].one("tbody").one("a", "rel").attrs["href"])))
+        for page in pages:
+            found = [link.attrs["href"] for link in page.all("a") if link.text == "Show in audit trail"]
+            assert bool(found) is led
+            assert not led or "/audit/?q=/dr/dc1/finance" in found
+
+
 # ── What its URL selects ─────────────────────────────────────────────────────
 
 

@@ -113,5 +113,5 @@ def _context(request: HttpRequest, detail: Detail) -> dict[str, Any]:
         "seen": _seen(detail, ""),
         "cadence": CADENCE_RUNNING if row.held_phase == "running" else CADENCE,
         "may_ask": user.has(Role.OPERATOR),
-        "audit_href": f"/audit/?q={row.held_by}" if may_see_audit(user) and row.held_by else "",
+        "audit": reverse("audit") if may_see_audit(user) else "",
     }

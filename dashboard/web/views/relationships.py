@@ -17,6 +17,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
+from dashboard.accounts.models import User
+from dashboard.accounts.people import may_see_audit
 from dashboard.accounts.roles import Role
 from dashboard.fleet.health import Grade
 from dashboard.fleet.models import Cluster, Relationship
@@ -48,7 +50,7 @@ class Counter:
 @require_safe
 def relationships(request: HttpRequest) -> HttpResponse:
     chosen = Filter.of(request.GET)
-    context = _context(chosen, overview(chosen), may_ask=signed_in(request).has(Role.OPERATOR))
+    context = _context(chosen, overview(chosen), user=signed_in(request))
     context |= {"section": "relationships", "kept": _kept(chosen), "selects": _selects(chosen, context["clusters"])}
     return render(request, "relationships/list.html", context)
 
@@ -66,9 +68,9 @@ def live(request: HttpRequest) -> HttpResponse:
 
     def render_parts() -> str:
         found = asked[0] if asked else overview(chosen)
-        return render_to_string("relationships/_live.html", _context(chosen, found, may_ask=may_ask, heard=heard))
+        return render_to_string("relationships/_live.html", _context(chosen, found, user=user, heard=heard))
 
-    may_ask = signed_in(request).has(Role.OPERATOR)
+    user = signed_in(request)
     heard = request.GET.get("banners", "")
     poll = Poll.load(cached_seen(f"relationships{chosen.but().query}", ask))
     answer = live_answer(
@@ -88,8 +90,9 @@ def live(request: HttpRequest) -> HttpResponse:
 # ── What the templates are given ─────────────────────────────────────────────
 
 
-def _context(chosen: Filter, found: Overview, *, may_ask: bool, heard: str | None = None) -> dict[str, Any]:
-    """`heard`: the version of the banners that the browser has; None: the page is made anew."""
+def _context(chosen: Filter, found: Overview, *, user: User, heard: str | None = None) -> dict[str, Any]:
+    """`user` decides by roles alone what is offered: whoever has the same roles is given the same rendering. `heard`:
+    the version of the banners that the browser has; None: the page is made anew."""
     rows, later = chosen.page()
     standing = banners.banners(found.clusters, found.now)
     version = banners.version(standing)
@@ -107,7 +110,8 @@ def _context(chosen: Filter, found: Overview, *, may_ask: bool, heard: str | Non
         "earlier": _at(chosen.but()) if chosen.after else "",
         "later": _at(chosen.but(after=later)) if later else "",
         "page_size": PAGE,
-        "may_ask": may_ask,
+        "may_ask": user.has(Role.OPERATOR),
+        "audit": reverse("audit") if may_see_audit(user) else "",
         "live_url": reverse("relationships-live") + chosen.query,
         "seen": found.seen,
         "cadence": CADENCE,
@@ -230,6 +234,7 @@ def _words() -> dict[str, str]:
         "fail_over": _("Fail over…"),
         "more": _("More actions for"),
         "details": _("Show details"),
+        "audit": _("Show in audit trail"),
         "copy": _("Copy target path"),
         "copied": _("Copied"),
         "by_hand": _("Copy this:"),
