@@ -30,7 +30,6 @@ class Timing:
     unanswered: timedelta = timedelta(seconds=30)  # no answer for this long, after settle, before a person is called
     decide: timedelta = timedelta(seconds=1800)  # how long a request waits for approval
     run: timedelta = timedelta(seconds=900)  # how long an approval stays good for starting
-    stall: timedelta = timedelta(seconds=300)  # a revert without any movement for this long is said to stand still
     attempts: int = 3  # sends that provably never left the machine, before it is given up
 
     def __post_init__(self) -> None:
