@@ -54,7 +54,8 @@ class Cluster:
         self.repeats_are_fine = False  # make-writable again while or after reverting: 200 instead of a conflict
         self.relationships: dict[str, Relationship] = {}
 
-        self.username, self.password = "admin", secrets.token_urlsafe(12)
+        # In hexadecimal: `qq login -p` takes a password that begins with a dash for an option.
+        self.username, self.password = "admin", secrets.token_hex(12)
         self._accounts: dict[str, Account] = {}
         self.reader_token = self._access_token("desk-reader", (TARGET_READ, SOURCE_READ))
         self.executor_token = self._access_token("desk-executor", (TARGET_READ, TARGET_WRITE))
