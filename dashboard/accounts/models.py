@@ -30,9 +30,26 @@ class Person(models.Model):
         return self.label
 
 
+class Group(models.Model):
+    """A named circle of persons whose share a policy can ask for ("two of storage, one of security"). Persons, not
+    accounts: a second account gives nobody a second voice. Being in a group grants no role."""
+
+    name = models.SlugField(max_length=32, unique=True)
+    members = models.ManyToManyField(Person, related_name="groups", blank=True)
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class User(AbstractUser):
     """An account that can sign in, of exactly one person. Django's own flags `is_staff` and `is_superuser`
     grant nothing here.
+
+    `roles` holds `operator` (for every cluster) or `operator@dr-west` (for that one). Only viewer, operator and
+    approver can be limited to clusters; a role for every cluster contains the limited ones.
     """
 
     person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="accounts")
@@ -43,14 +60,35 @@ class User(AbstractUser):
             models.UniqueConstraint(Lower("username"), name="one_account_per_name_whatever_the_case"),
         ]
 
-    def has(self, role: Role) -> bool:
-        """Whether this account, if it is active, has the role."""
-        return self.is_active and role in self.roles
+    def has(self, role: Role, at: str | None = None) -> bool:
+        """Whether this account, if it is active, has the role: for the cluster named `at`; without it, for any at all.
+
+        A verb that touches a cluster always says which. Menus and routes may ask without.
+        """
+        if not self.is_active:
+            return False
+        if role in self.roles:
+            return True
+        if at is not None:
+            return f"{role}@{at}" in self.roles
+        return any(each.startswith(f"{role}@") for each in self.roles)
 
     @property
-    def role_names(self) -> list[Role]:
-        """Its roles in the order of `Role`; names that no role has are left out."""
-        return [role for role in Role if role in self.roles]
+    def scope(self) -> frozenset[str] | None:
+        """Names of the clusters that it may see; None is every cluster, the empty set none."""
+        if not self.is_active:
+            return frozenset()
+        if any("@" not in each for each in self.roles):
+            return None
+        return frozenset(each.partition("@")[2] for each in self.roles)
+
+    def sees(self, cluster: str) -> bool:
+        return self.scope is None or cluster in self.scope
+
+    @property
+    def role_names(self) -> list[str]:
+        """Its roles in the order of `Role`, as they are written; names that no role has are left out."""
+        return [each for role in Role for each in sorted(self.roles) if each.partition("@")[0] == role]
 
 
 class SignInFailures(models.Model):

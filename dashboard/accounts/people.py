@@ -5,14 +5,14 @@ ledger entry.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 
-from dashboard.accounts.models import Person, User
+from dashboard.accounts.models import Group, Person, User
 from dashboard.accounts.roles import Role
 from dashboard.audit import chain
 from dashboard.audit.chain import Actor
@@ -117,15 +117,27 @@ def remove(name: str, *, actor: Actor) -> User:
     return user
 
 
-def people_with(role: Role) -> list[User]:
-    """Active accounts with the role, by name. A person with two such accounts is in it twice."""
+def people_with(role: Role, *, at: Iterable[str] = ()) -> list[User]:
+    """Active accounts with the role for every one of the clusters `at` (without any: for one at least), by name. A
+    person with two such accounts is in it twice."""
     # JSON containment does not exist on SQLite, and there are tens of accounts, not thousands.
+    names = list(at)
     accounts = User.objects.filter(is_active=True).select_related("person").order_by("username")
-    return [user for user in accounts if user.has(role)]
+    return [user for user in accounts if user.has(role) and all(user.has(role, name) for name in names)]
 
 
 def may_see_audit(user: User) -> bool:
-    return any(user.has(role) for role in (Role.AUDITOR, Role.APPROVER, Role.ADMIN))
+    """The ledger speaks of every cluster, so whoever is limited to some does not read it."""
+    return any(user.is_active and role in user.roles for role in (Role.AUDITOR, Role.APPROVER, Role.ADMIN))
+
+
+def groups_of(persons: Iterable[int]) -> dict[int, frozenset[str]]:
+    """Person's key → names of the groups that the person is in, for those given."""
+    found: dict[int, set[str]] = {person: set() for person in persons}
+    for person, group in Group.objects.filter(members__in=list(found)).values_list("members", "name"):
+        if person in found:
+            found[person].add(group)
+    return {person: frozenset(groups) for person, groups in found.items()}
 
 
 def actor_of(user: User, ip: str = "") -> Actor:

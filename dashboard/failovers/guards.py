@@ -4,7 +4,8 @@ one vote) stand in `models`.
 
 - What was asked is frozen when it is asked.
 - A decision is for ever, carries the digest of what was asked, and names the true requester.
-- `approved` needs enough decisions of others on that digest.
+- `approved` needs enough decisions of others on that digest, and of each group its share. Break-glass is the one way
+  without: the request itself says so, frozen, and two other people must review it.
 - `sent` is reached from `approved` only; an ending is final. (The other moves are kept by `moves` alone.)
 """
 
@@ -26,6 +27,17 @@ _TOO_FEW = """
         WHERE r.id = NEW.request_id AND d.verdict = 'approve' AND d.digest = r.digest AND d.person_id <> r.requester_id
     ) < (SELECT required FROM failovers_request WHERE id = NEW.request_id)
 """
+# Of each group its share. (That no person stands for two groups at once is the sum, which `required` is, and `policy`.)
+_SHARE_LACKS = """
+    NEW.state = 'approved' AND OLD.state = 'requested' AND EXISTS (
+        SELECT 1 FROM failovers_share s JOIN failovers_request r ON r.id = s.request_id
+        WHERE s.request_id = NEW.request_id AND s.count > (
+            SELECT count(DISTINCT d.person_id) FROM failovers_decision d
+            WHERE d.request_id = r.id AND d.verdict = 'approve' AND d.digest = r.digest
+            AND d.person_id <> r.requester_id AND (s."group" = '' OR {position}(d.groups, ',' || s."group" || ',') > 0)
+        )
+    )
+"""
 _REJECTED = """
     NEW.state = 'approved' AND OLD.state = 'requested'
     AND EXISTS (SELECT 1 FROM failovers_decision d WHERE d.request_id = NEW.request_id AND d.verdict = 'reject')
@@ -34,6 +46,12 @@ _NOT_THE_REQUEST = """
     NOT EXISTS (
         SELECT 1 FROM failovers_request r
         WHERE r.id = NEW.request_id AND r.requester_id = NEW.requester_id AND r.digest = NEW.digest
+    )
+"""
+_NOT_TO_REVIEW = """
+    NOT EXISTS (
+        SELECT 1 FROM failovers_request r
+        WHERE r.id = NEW.request_id AND r.requester_id = NEW.requester_id AND r.break_glass
     )
 """
 _TAKEN = "EXISTS (SELECT 1 FROM {table} t WHERE t.id = NEW.id{more})"
@@ -52,6 +70,8 @@ def _both(condition: str, **guard: str) -> Guard:
 GUARDS: list[Guard] = [
     *append_only("failovers_request", "A request is frozen when it is made."),
     *append_only("failovers_decision", "A decision is for ever."),
+    *append_only("failovers_share", "A request is frozen when it is made."),
+    *append_only("failovers_review", "A review is for ever."),
     # SQLite's INSERT OR REPLACE removes the old row without any DELETE trigger: a taken key is refused first.
     Guard(
         name="failovers_request_is_not_replaced",
@@ -78,6 +98,34 @@ GUARDS: list[Guard] = [
         table="failovers_decision",
         event="INSERT",
         words="A decision must name the requester and the digest of its request.",
+    ),
+    Guard(
+        name="failovers_share_is_not_replaced",
+        table="failovers_share",
+        event="INSERT",
+        words="A request is frozen when it is made.",
+        sqlite=_TAKEN.format(
+            table="failovers_share", more=' OR (t.request_id = NEW.request_id AND t."group" = NEW."group")'
+        ),
+        postgresql="false",
+    ),
+    Guard(
+        name="failovers_review_is_not_replaced",
+        table="failovers_review",
+        event="INSERT",
+        words="A review is for ever.",
+        sqlite=_TAKEN.format(
+            table="failovers_review",
+            more=" OR (t.request_id = NEW.request_id AND t.person_id = NEW.person_id)",
+        ),
+        postgresql="false",
+    ),
+    _both(
+        _NOT_TO_REVIEW,
+        name="failovers_review_is_of_break_glass",
+        table="failovers_review",
+        event="INSERT",
+        words="A review must name the requester of a break-glass request.",
     ),
     _both(
         _NOT_ANEW,
@@ -115,6 +163,14 @@ GUARDS: list[Guard] = [
         table="failovers_failover",
         event="UPDATE",
         words="A failover is approved only by enough other people on what was asked.",
+    ),
+    Guard(
+        name="failovers_approved_by_each_group",
+        table="failovers_failover",
+        event="UPDATE",
+        words="A failover is approved only with the share of each group.",
+        sqlite=_SHARE_LACKS.format(position="instr"),
+        postgresql=_SHARE_LACKS.format(position="strpos"),
     ),
     _both(
         _SENT_FROM_ELSEWHERE,

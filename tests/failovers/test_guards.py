@@ -105,7 +105,7 @@ def test_tables_are_not_emptied_on_postgresql(desk):
     desk.request()
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # or the open foreign keys would be what refuses
-    _refused("TRUNCATE failovers_request, failovers_decision, failovers_failover")
+    _refused("TRUNCATE failovers_request, failovers_share, failovers_decision, failovers_review, failovers_failover")
 
 
 def test_nothing_is_approved_without_a_decision(desk):
