@@ -24,19 +24,40 @@ class Tag(StrEnum):
 
     SIGNIN_SUCCEEDED = "signin.succeeded", "Signed in"
     SIGNIN_FAILED = "signin.failed", "Sign-in failed"
+    SIGNIN_EMERGENCY = "signin.emergency", "Emergency sign-in"
     SIGNOUT = "signout", "Signed out"
+    SESSION_ENDED = "session.ended", "Session ended"
+    FACTOR_ADDED = "factor.added", "Second factor added"
+    FACTOR_REMOVED = "factor.removed", "Second factor removed"
+    CONFIRM_REFUSED = "confirm.refused", "Confirmation of identity refused"
+
+    GROUP_CHANGED = "group.changed", "Group changed"
+    ACCESS_REFUSED = "access.refused", "Access refused"
+    PEOPLE_REFUSED = "people.refused", "Change of people refused"
+
+    POLICY_CHANGED = "policy.changed", "Policy changed"
+    POLICY_PROPOSED = "policy.proposed", "Change of a policy waits for a second person"
+    POLICY_DROPPED = "policy.dropped", "Change of a policy dropped"
+    POLICY_REFUSED = "policy.refused", "Change of a policy refused"
 
     CLUSTER_ADDED = "cluster.added", "Cluster added"
     CLUSTER_CHANGED = "cluster.changed", "Cluster changed"
     CLUSTER_REMOVED = "cluster.removed", "Cluster removed"
     CLUSTER_TESTED = "cluster.tested", "Cluster tested"
     OBJECTIVE_SET = "objective.set", "Objective set"
+    TAG_SET = "tag.set", "Tag set"
+    TAG_REMOVED = "tag.removed", "Tag removed"
 
     REQUEST_MADE = "request.made", "Failover requested"
     REQUEST_REFUSED = "request.refused", "Request refused"
     REQUEST_APPROVED = "request.approved", "Approved"
     REQUEST_REJECTED = "request.rejected", "Rejected"
     REQUEST_CANCELLED = "request.cancelled", "Cancelled"
+    REQUEST_EXPIRING = "request.expiring", "Expires soon"
+    REQUEST_BROKEN_GLASS = "request.break-glass", "Break-glass: started on one name"
+    REVIEW_MADE = "review.made", "Break-glass reviewed"
+    REVIEW_OVERDUE = "review.overdue", "Review of break-glass overdue"
+    REVIEW_REFUSED = "review.refused", "Review refused"
     REQUEST_EXPIRED = "request.expired", "Expired"
     DECISION_MADE = "decision.made", "Decision made, more are needed"
     DECISION_REFUSED = "decision.refused", "Decision refused"
@@ -52,11 +73,17 @@ class Tag(StrEnum):
     FAILOVER_SUCCEEDED = "failover.succeeded", "The target is writable"
     FAILOVER_REFUSED = "failover.refused", "Refused by the cluster"
     FAILOVER_STOPPED = "failover.stopped", "Stopped before sending"
+    FAILOVER_CONCERN = "failover.concern", "Needs a person"
     FAILOVER_CLOSED = "failover.closed", "Closed by a person"
     FAILOVER_OUTSIDE = "failover.outside", "Changed by somebody else during a failover"
 
     HOLD_SET = "hold.set", "Held: nothing is sent"
     HOLD_LIFTED = "hold.lifted", "Hold lifted"
+
+    AUDIT_EXPORTED = "audit.exported", "Audit trail exported"
+    AUDIT_VERIFIED = "audit.verified", "Audit trail verified"
+    EVIDENCE_EXPORTED = "evidence.exported", "Evidence pack made"
+    NOTICE_FAILED = "notice.failed", "Nobody could be told"
 
 
 _WORDS = {str(tag): tag.words for tag in Tag}
