@@ -14,6 +14,7 @@ from dashboard.fleet.health import Grade
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from dashboard.accounts.models import User
     from dashboard.qumulo.records import TargetStatus
 
 
@@ -26,6 +27,12 @@ class Trouble(models.TextChoices):
     SIGN_IN = "sign-in", "Refuses the sign-in"
     IDENTITY = "identity", "Is another cluster than the one registered"
     NONSENSE = "nonsense", "Answers what cannot be read"
+
+
+class ClusterQuerySet(models.QuerySet["Cluster"]):
+    def visible_to(self, user: User) -> ClusterQuerySet:
+        """Those that the person may see; the others are, to them, not there."""
+        return self if user.scope is None else self.filter(name__in=user.scope)
 
 
 class Cluster(models.Model):
@@ -59,6 +66,8 @@ class Cluster(models.Model):
     executor_trouble = models.TextField(blank=True)
     version = models.BigIntegerField(default=1, help_text="Raised with each change that a page shows.")
 
+    objects = ClusterQuerySet.as_manager()
+
     class Meta:
         ordering = ("pk",)
 
@@ -87,8 +96,12 @@ class Objective(models.Model):
         return f"{self.cluster.name}:{self.path_prefix}"
 
     def covers(self, path: str) -> bool:
-        """Whole components only: `/dr/a` covers `/dr/a/` and `/dr/a/b`, and not `/dr/ab`."""
-        return f"{path.rstrip('/')}/".startswith(f"{self.path_prefix.rstrip('/')}/")
+        return covers(self.path_prefix, path)
+
+
+def covers(prefix: str, path: str) -> bool:
+    """Whole components only: `/dr/a` covers `/dr/a/` and `/dr/a/b`, and not `/dr/ab`."""
+    return f"{path.rstrip('/')}/".startswith(f"{prefix.rstrip('/')}/")
 
 
 def objective_for(path: str, objectives: Iterable[Objective]) -> int:
@@ -99,7 +112,27 @@ def objective_for(path: str, objectives: Iterable[Objective]) -> int:
     return max(covering, key=lambda each: len(each.path_prefix.rstrip("/"))).seconds
 
 
+class Tag(models.Model):
+    """A name for every relationship whose target path the prefix covers; policies are chosen by it (`tags`)."""
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="tags")
+    path_prefix = models.CharField(max_length=1024)
+    name = models.CharField(max_length=32)
+
+    class Meta:
+        ordering = ("cluster__name", "path_prefix", "name")
+        constraints = [
+            models.UniqueConstraint(fields=["cluster", "path_prefix", "name"], name="a_tag_once_per_path_prefix")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} on {self.cluster.name}:{self.path_prefix}"
+
+
 class RelationshipQuerySet(models.QuerySet["Relationship"]):
+    def visible_to(self, user: User) -> RelationshipQuerySet:
+        return self if user.scope is None else self.filter(cluster__name__in=user.scope)
+
     def listed(self) -> RelationshipQuerySet:
         """What pages show: rows that are gone for a week are hidden, not deleted."""
         return self.filter(hidden=False)

@@ -21,11 +21,12 @@ from dashboard.fleet.admission import Admitted, Refused, admit, understood
 from dashboard.fleet.changes import Changes
 from dashboard.fleet.models import Cluster, Objective, objective_for
 from dashboard.qumulo.addresses import parse_url
+from dashboard.qumulo.edge import clean
 from dashboard.qumulo.errors import QumuloError
 from dashboard.qumulo.trust import fingerprint as fingerprint_of
 from dashboard.words import duration, visible
 
-__all__ = ["Admitted", "Refused", "add", "change", "examine", "find", "remove", "set_objective"]
+__all__ = ["Admitted", "Refused", "add", "change", "examine", "find", "path_prefix", "remove", "set_objective"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _PREFIX_MOST = 1024
@@ -110,9 +111,7 @@ def remove(name: str, *, actor: Actor) -> None:
 def set_objective(name: str, prefix: str, length: timedelta | None, *, actor: Actor) -> int:
     """How old recovery points under this target path may be; None takes the rule away. Returns how many relationships
     have another objective now; they are judged again at once."""
-    prefix = prefix.rstrip("/") or "/"
-    if not prefix.startswith("/") or len(prefix) > _PREFIX_MOST:
-        raise Refused(f"{prefix!r} is not a path prefix; write for example /dr/finance.")
+    prefix = path_prefix(prefix)
     if length is not None and length > _OBJECTIVE_MOST:
         raise Refused(f"An objective is at most {duration(_OBJECTIVE_MOST)}.")
     with transaction.atomic():
@@ -135,6 +134,14 @@ def set_objective(name: str, prefix: str, length: timedelta | None, *, actor: Ac
         words = f"Objective of {name}:{visible(prefix)} is {said}."
         chain.append(Tag.OBJECTIVE_SET, actor=actor, object=f"cluster:{name}", words=words)
     return changed
+
+
+def path_prefix(given: str) -> str:
+    """As it is stored: absolute, without a slash at its end. Or Refused."""
+    prefix = given.rstrip("/") or "/"
+    if not prefix.startswith("/") or len(prefix) > _PREFIX_MOST or clean(prefix) != prefix:
+        raise Refused(f"{prefix!r} is not a path prefix; write for example /dr/finance.")
+    return prefix
 
 
 def find(name: str) -> Cluster:
