@@ -50,6 +50,69 @@ class Rules:
 DEFAULT = Rules()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Where a policy holds; a condition that is "" is not given. `path_prefix` has no slash at its end."""
+
+    cluster: str = ""
+    path_prefix: str = ""
+    tag: str = ""
+
+    def covers(self, cluster: str, path: str, tags: Collection[str]) -> bool:
+        return (
+            (not self.cluster or self.cluster == cluster)
+            and (not self.tag or self.tag in tags)
+            and _below(path, self.path_prefix)
+        )
+
+    def within(self, other: Scope) -> bool:
+        """Whether the other covers everything that this one covers."""
+        return (
+            other.cluster in ("", self.cluster)
+            and other.tag in ("", self.tag)
+            and _below(self.path_prefix, other.path_prefix)
+        )
+
+    def meets(self, other: Scope) -> bool:
+        """Whether some relationship, of today or to come, can be covered by both."""
+        return (not self.cluster or not other.cluster or self.cluster == other.cluster) and (
+            _below(self.path_prefix, other.path_prefix) or _below(other.path_prefix, self.path_prefix)
+        )
+
+    @property
+    def specificity(self) -> tuple[int, bool, bool]:
+        return len(self.path_prefix), bool(self.tag), bool(self.cluster)
+
+
+def _below(path: str, prefix: str) -> bool:
+    """Whole components only: `/dr/a` covers `/dr/a/` and `/dr/a/b`, and not `/dr/ab`."""
+    return not prefix or f"{path.rstrip('/')}/".startswith(f"{prefix}/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """One policy as it is written: where it holds, and what it asks for there."""
+
+    name: str
+    scope: Scope = Scope()
+    rules: Rules
+
+    @property
+    def rank(self) -> tuple[object, ...]:
+        """The lowest wins. What asks for more comes first among those that are as specific, so a policy that is made
+        stronger never loses to one that it beat before."""
+        length, tag, cluster = self.scope.specificity
+        rules = self.rules
+        named = sum(share.count for share in rules.shares if share.group != ANYONE)
+        most = (-rules.required, -named, rules.break_glass, rules.decide, rules.run, not rules.ticket_patterns)
+        return -length, not tag, not cluster, *most, self.name
+
+
+def covering(policies: Iterable[Policy], cluster: str, path: str, tags: Collection[str]) -> list[Policy]:
+    """Those that cover a relationship; the first one wins."""
+    return sorted((each for each in policies if each.scope.covers(cluster, path, tags)), key=lambda each: each.rank)
+
+
 def together(rules: Iterable[Rules]) -> Rules:
     """The rules of several relationships as one."""
     return reduce(_both, rules, None) or DEFAULT
