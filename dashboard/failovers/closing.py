@@ -12,9 +12,9 @@ from dashboard.accounts.models import User
 from dashboard.accounts.roles import Role
 from dashboard.audit.chain import Actor
 from dashboard.database import database_now
-from dashboard.failovers import reading
+from dashboard.failovers import readings
+from dashboard.failovers.asking import REASON_LEAST, REASON_MOST
 from dashboard.failovers.clockwork import TIMING
-from dashboard.failovers.conduct import REASON_LEAST, REASON_MOST
 from dashboard.failovers.lifecycle import ON_THE_CLUSTER, WORDS, Refused, Stale, State
 from dashboard.failovers.models import Failover
 from dashboard.failovers.moves import move, reached
@@ -33,10 +33,13 @@ def close(*, user: User, actor: Actor, failover_pk: int, outcome: str, reason: s
         raise Refused(f"The reason is longer than {REASON_MOST} characters.", field="reason", tag="close.refused")
     with transaction.atomic():
         # `of`: a request is locked before its failovers or not at all, else this and a cancel wait for each other.
-        locked = Failover.objects.select_for_update(of=("self",)).select_related("request", "relationship")
+        locked = Failover.objects.select_for_update(of=("self",)).select_related("request", "relationship__cluster")
         failover = locked.get(pk=failover_pk)
         now = database_now()
-        if not user.has(Role.APPROVER) or user.person_id == failover.request.requester_id:
+        if (
+            not user.has(Role.APPROVER, failover.relationship.cluster.name)
+            or user.person_id == failover.request.requester_id
+        ):
             raise Refused("Only an approver who did not ask can close a failover.", tag="close.refused")
         if failover.state not in ON_THE_CLUSTER or failover.sent_at is None:
             raise Stale(f"It is {WORDS[State(failover.state)].lower()} by now.", tag="close.refused")
@@ -46,7 +49,7 @@ def close(*, user: User, actor: Actor, failover_pk: int, outcome: str, reason: s
             "close",
             actor=actor,
             words=f"Closed {failover.number}: " + ("not applied" if outcome == "not_applied" else reason),
-            detail={"outcome": outcome, "reason": reason, "evidence": reading.evidence(failover)},
+            detail={"outcome": outcome, "reason": reason, "evidence": readings.evidence(failover)},
             where=(Q(state=failover.state), reached(failover.sent_at + TIMING.settle)),
             ended_at=now,
             ended_by=user.person.label,
@@ -71,10 +74,10 @@ def _closable(failover: Failover, outcome: str, reason: str, now: datetime) -> N
             f"It may still arrive. It can be closed in {duration(max(left, timedelta(seconds=1)))}.",
             tag="close.refused",
         )
-    if failover.state == State.REVERTING and reading.concern(failover, now) is None:
+    if failover.state == State.REVERTING and readings.concern(failover, now) is None:
         raise Refused("The revert runs. There is nothing to close.", tag="close.refused")
     if outcome == "not_applied":
-        last = reading.last_read(failover)
+        last = readings.last_read(failover)
         untouched = (
             last is not None and not last.trouble and (last.state, last.target_read_only) == ("ESTABLISHED", True)
         )

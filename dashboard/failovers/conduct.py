@@ -1,172 +1,81 @@
-"""What people do with a request: ask, approve, reject, cancel. (Closing is in `closing`; what drivers do is in
-`execution` and `watching`.)
+"""What people do with a request: approve, reject, cancel, review. (Asking is in `asking`, closing in `closing`; what
+drivers do is in `execution` and `watching`.)
 
 Each verb is one transaction that holds its guard, its change and its entry in the ledger, or none of them. A verb that
 says no raises `Refused` with one sentence for a person, or `Stale` when somebody else was first; the page records the
 attempt in a transaction of its own, since this one is rolled back.
 
-Nobody is exempt from four eyes. What is compared are persons, not accounts; the database compares them again.
+Nobody is exempt from four eyes. What is compared are persons, not accounts; the database compares them again. A vote
+is on the digest of exactly what was asked, and on the facts that are true when it is given: whoever was shown older
+ones is asked to look again.
 """
 
 from __future__ import annotations
 
 import logging
-from datetime import datetime
-from functools import partial
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import Q
 
 from dashboard.accounts.models import User
+from dashboard.accounts.people import groups_of
 from dashboard.accounts.roles import Role
 from dashboard.audit import chain
 from dashboard.audit.chain import Actor
 from dashboard.database import database_now
-from dashboard.failovers import plan, preflight, reading
-from dashboard.failovers.bell import ring
-from dashboard.failovers.clockwork import TIMING
+from dashboard.failovers import eyes, policy, reading
+from dashboard.failovers.asking import REASON_MOST, ring_first
 from dashboard.failovers.crashpoints import reach
 from dashboard.failovers.lifecycle import ON_THE_CLUSTER, WORDS, Refused, Stale, State
-from dashboard.failovers.models import FIRST_NUMBER, Decision, Failover, Request
+from dashboard.failovers.models import Decision, Failover, Request, Review
 from dashboard.failovers.moves import lock_relationships, move, not_yet, reached
+from dashboard.failovers.preflight import Situation
 from dashboard.fleet import hold
-from dashboard.fleet.models import Relationship
-from dashboard.words import bare, clock
+from dashboard.words import clock
 
 log = logging.getLogger(__name__)
 
-__all__ = ["FIRST_NUMBER", "TIMING", "approve", "cancel", "expire_due", "reject", "request"]
-
-REASON_LEAST = 10
-REASON_MOST = 2000
-
-
-def request(
-    *,
-    user: User,
-    actor: Actor,
-    relationship: Relationship,
-    typed: str,
-    reason: str,
-    ticket: str,
-    nonce: UUID,
-    mode: str = "unplanned",
-) -> Request:
-    """Ask for one failover. The same form sent twice is one request: `nonce` finds the first again."""
-    try:
-        with transaction.atomic():
-            again = _sent_before(user, relationship, nonce)
-            if again:
-                return again
-            row = Relationship.objects.select_for_update().get(pk=relationship.pk)
-            return _request(user, actor, row, typed.strip(), reason.strip(), ticket.strip(), nonce, mode)
-    except IntegrityError:
-        # The unique guards spoke: either this very form came twice at once, or another request was first.
-        again = _sent_before(user, relationship, nonce)
-        if again:
-            return again
-        other = Failover.objects.open().filter(relationship=relationship).first()
-        if other is None:
-            raise
-        raise Refused(f"{other.number} is open for this relationship.") from None
-
-
-def _sent_before(user: User, relationship: Relationship, nonce: UUID) -> Request | None:
-    again = Request.objects.filter(nonce=nonce).first()
-    if again is None:
-        return None
-    if again.requester_id == user.person_id and again.failovers.filter(relationship=relationship).exists():
-        return again
-    raise Refused("This form was used for another request. Open it again.")
-
-
-def _request(
-    user: User, actor: Actor, row: Relationship, typed: str, reason: str, ticket: str, nonce: UUID, mode: str
-) -> Request:
-    now = database_now()
-    target = row.cluster.name
-    if not user.has(Role.OPERATOR):
-        raise Refused(f"You may not request failovers for {target}.")
-    situation = reading.situation(row, now=now, user=user)
-    expected = reading.expected_typing(row)
-    if bare(typed) != expected:
-        raise Refused(f"The path does not match. Type {expected}", field="typed")
-    if len(reason) < REASON_LEAST:
-        raise Refused(f"Say in a few words why, at least {REASON_LEAST} characters.", field="reason")
-    if len(reason) > REASON_MOST:
-        raise Refused(f"The reason is longer than {REASON_MOST} characters.", field="reason")
-    if len(ticket) > 64:
-        raise Refused("The ticket is longer than 64 characters.", field="ticket")
-    blocking = preflight.blocks(preflight.judge(situation))
-    if blocking:
-        raise Refused(blocking[0].words)
-    if situation.status is None or situation.read_at is None or now - situation.read_at > TIMING.fresh:
-        raise Refused(f"{target} was last read {clock(situation.read_at, now)}. Read it again before you ask.")
-
-    item = plan.Item.of(situation.status, target=target, mode=mode)
-    text = plan.write([item], reason=reason, ticket=ticket, required=1)
-    made = Request.objects.create(
-        nonce=nonce,
-        requester=user.person,
-        requester_label=user.person.label,
-        made_at=now,
-        mode=mode,
-        reason=reason,
-        ticket=ticket,
-        plan=text,
-        digest=plan.digest(text),
-        facts_seen=reading.frozen(situation),
-        required=1,
-        decide_by=now + TIMING.decide,
-    )
-    failover = Failover.objects.create(request=made, relationship=row, next_step_at=now)
-    hold.hold_row(row.pk, by=failover.number, phase="waiting", note=f"0/{made.required}")
-    chain.append(
-        "request.made",
-        actor=actor,
-        object=made.number,
-        words=f"Asked to make {target}:{bare(item.target_root_path)} writable",
-        detail={
-            "plan": text,
-            "digest": made.digest,
-            "decide_by": decide_text(made.decide_by),
-            "seen": made.facts_seen,
-        },
-    )
-    return made
-
-
-def decide_text(moment: datetime) -> str:
-    """A time for the ledger: UTC, microseconds."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+REVIEWERS = 2
+REVIEW_WITHIN = timedelta(hours=24)
 
 
 def approve(
-    *,
-    user: User,
-    actor: Actor,
-    request_pk: int,
-    digest: str,
-    comment: str = "",
-    seen: dict[str, Any] | None = None,
+    *, user: User, actor: Actor, request_pk: int, digest: str, comment: str, auth: str, changed: str = ""
 ) -> Request:
-    """Vote for a request. The vote that completes the count approves every item of it and rings the bell."""
+    """Vote for a request. The vote that completes the count approves every item of it and rings the bell.
+
+    `changed` is the digest of the changed facts that the person was shown and ticked (`reading.digest_of`).
+    """
     with transaction.atomic():
         asked, failovers = _undecided(user, request_pk, digest)
-        _vote(asked, user, "approve", comment, seen)
-        votes = asked.decisions.filter(verdict="approve", digest=asked.digest).count()
+        _says_why(comment)
+        seen = reading.situations(failovers, now=database_now())
+        _saw_what_changed(asked, seen, changed)
+        frozen = reading.frozen(seen)
+        shares, has = eyes.shares_of(asked), eyes.voters(eyes.approvals(asked))
+        groups = groups_of([user.person_id])[user.person_id]
+        if not eyes.counts(shares, has, user.person_id, groups):
+            raise Refused(f"Your approval does not count here: {_needs(policy.lacking(shares, has))}.", tag=REFUSED)
+        _vote(asked, user, "approve", comment.strip(), frozen, auth, groups)
+        missing = policy.lacking(shares, has | {user.person_id: groups})
+        votes = asked.required - sum(share.count for share in missing)
         words = f"Approved {asked.number} ({votes} of {asked.required})"
-        detail: dict[str, chain.JSON] = {"digest": digest, "comment": comment, "votes": votes, "seen": seen or {}}
-        if votes < asked.required:
+        detail: dict[str, chain.JSON] = {
+            "digest": digest,
+            "comment": comment.strip(),
+            "votes": votes,
+            "groups": sorted(groups),
+            "auth": auth,
+            "changed": changed,
+            "seen": frozen,
+        }
+        if missing:
             for failover in failovers:
-                hold.hold_row(
-                    failover.relationship_id,
-                    by=failover.number,
-                    phase="waiting",
-                    note=f"{votes}/{asked.required}",
-                )
+                note = f"{votes}/{asked.required}"
+                hold.hold_row(failover.relationship_id, by=failover.number, phase="waiting", note=note)
             chain.append("decision.made", actor=actor, object=asked.number, words=words, detail=detail)
             return asked
         now = database_now()
@@ -176,39 +85,35 @@ def approve(
                 "approve",
                 actor=actor,
                 words=words,
-                detail=detail,
+                # What was seen of the others stands with the first: two hundred copies would only bury it.
+                detail=detail if failover.position == 0 else {"digest": digest, "votes": votes},
                 where=(not_yet(asked.decide_by),),
                 held_note=f"{votes}/{asked.required}",
                 approved_at=now,
-                run_by=now + TIMING.run,
+                run_by=now + asked.run_for,
                 next_step_at=now,
             )
-            transaction.on_commit(partial(ring, failover.pk), robust=True)
+        ring_first(failovers)
     reach("approve.after_commit")
     return asked
 
 
-def reject(
-    *,
-    user: User,
-    actor: Actor,
-    request_pk: int,
-    digest: str,
-    comment: str = "",
-    seen: dict[str, Any] | None = None,
-) -> Request:
+def reject(*, user: User, actor: Actor, request_pk: int, digest: str, comment: str, auth: str = "") -> Request:
     """One rejection ends a request."""
     with transaction.atomic():
         asked, failovers = _undecided(user, request_pk, digest)
-        _vote(asked, user, "reject", comment, seen)
-        words = f"Rejected {asked.number}"
+        _says_why(comment)
+        frozen = reading.frozen(reading.situations(failovers, now=database_now()))
+        groups = groups_of([user.person_id])[user.person_id]
+        _vote(asked, user, "reject", comment.strip(), frozen, auth, groups)
+        detail: dict[str, chain.JSON] = {"digest": digest, "comment": comment.strip(), "auth": auth}
         for failover in failovers:
             move(
                 failover,
                 "reject",
                 actor=actor,
-                words=words,
-                detail={"digest": digest, "comment": comment},
+                words=f"Rejected {asked.number}",
+                detail=detail | ({"seen": frozen} if failover.position == 0 else {}),
                 where=(not_yet(asked.decide_by),),
                 ended_at=database_now(),
                 ended_by=user.person.label,
@@ -217,35 +122,65 @@ def reject(
     return asked
 
 
+REFUSED = "decision.refused"
+
+
 def _undecided(user: User, request_pk: int, digest: str) -> tuple[Request, list[Failover]]:
     """The request and its failovers, locked, when this person may decide on it now."""
     asked, failovers = _locked(request_pk)
-    if not user.has(Role.APPROVER):
-        raise Refused("You may not decide on failovers.", tag="decision.refused")
+    if not eyes.may_decide(user, {f.relationship.cluster.name for f in failovers}):
+        raise Refused("You may not decide on these failovers.", tag=REFUSED)
     if user.person_id == asked.requester_id:
-        raise Refused("You asked for this failover; another person must decide.", tag="decision.refused")
+        raise Refused("You asked for this failover; another person must decide.", tag=REFUSED)
     if asked.decisions.filter(person=user.person).exists():
-        raise Refused("You have already decided on this request.", tag="decision.refused")
+        raise Refused("You have already decided on this request.", tag=REFUSED)
     other = next((f for f in failovers if f.state != State.REQUESTED), None)
     if other is not None:
-        raise Stale(f"{asked.number} is {WORDS[State(other.state)].lower()} by now.", tag="decision.refused")
+        raise Stale(f"{asked.number} is {WORDS[State(other.state)].lower()} by now.", tag=REFUSED)
     if database_now() >= asked.decide_by:
-        raise Stale(f"{asked.number} expired: nobody approved in time.", tag="decision.refused")
+        raise Stale(f"{asked.number} expired: nobody approved in time.", tag=REFUSED)
     if digest != asked.digest:
-        raise Stale("This page did not show the request as it is. Read it again.", tag="decision.refused")
+        raise Stale("This page did not show the request as it is. Read it again.", tag=REFUSED)
     return asked, failovers
 
 
 def _locked(request_pk: int) -> tuple[Request, list[Failover]]:
-    asked = Request.objects.select_for_update().get(pk=request_pk)
+    asked = Request.objects.select_for_update(of=("self",)).select_related("requester").get(pk=request_pk)
     failovers = list(asked.failovers.select_for_update().order_by("position"))
     lock_relationships(failovers)
+    # Read once more, in one query, now that nobody can change them: with their relationships and clusters.
+    rows = Failover.objects.select_related("relationship__cluster").filter(request=asked).order_by("position")
+    failovers = list(rows)
+    for failover in failovers:
+        failover.request = asked
     return asked, failovers
 
 
-def _vote(asked: Request, user: User, verdict: str, comment: str, seen: dict[str, Any] | None) -> None:
+def _says_why(comment: str) -> None:
+    if not comment.strip():
+        raise Refused("Say in a few words what you checked, or why not.", field="comment", tag=REFUSED)
     if len(comment) > REASON_MOST:
-        raise Refused(f"The comment is longer than {REASON_MOST} characters.", field="comment", tag="decision.refused")
+        raise Refused(f"The comment is longer than {REASON_MOST} characters.", field="comment", tag=REFUSED)
+
+
+def _saw_what_changed(asked: Request, seen: Sequence[Situation], ticked: str) -> None:
+    changes = reading.changed(asked, seen)
+    if reading.digest_of(changes) == ticked:
+        return
+    labels = list(dict.fromkeys(fact.label for _position, fact in changes))
+    words = (
+        f"Changed since the request: {', '.join(labels)}." if labels else "What had changed is as it was asked again."
+    )
+    raise Refused(f"{words} Look at it, and tick that you have seen it.", field="seen", tag=REFUSED)
+
+
+def _needs(missing: Sequence[policy.Share]) -> str:
+    return "it needs " + " and ".join(f"{share.count} of {share.group or 'the approvers'}" for share in missing)
+
+
+def _vote(
+    asked: Request, user: User, verdict: str, comment: str, seen: dict[str, Any], auth: str, groups: frozenset[str]
+) -> None:
     try:
         with transaction.atomic():  # a savepoint: PostgreSQL would otherwise refuse everything after the refusal
             Decision.objects.create(
@@ -256,19 +191,65 @@ def _vote(asked: Request, user: User, verdict: str, comment: str, seen: dict[str
                 verdict=verdict,
                 comment=comment,
                 digest=asked.digest,
-                auth="password",
-                facts_seen=seen or {},
+                groups=f",{','.join(sorted(groups))},",
+                auth=auth,
+                facts_seen=seen,
                 at=database_now(),
             )
     except IntegrityError:
-        raise Refused("You have already decided on this request.", tag="decision.refused") from None
+        raise Refused("You have already decided on this request.", tag=REFUSED) from None
+
+
+def review(*, user: User, actor: Actor, request_pk: int, comment: str, auth: str) -> Review:
+    """Look at a break-glass request afterwards, as one of two people who did not ask for it."""
+    with transaction.atomic():
+        asked = Request.objects.select_for_update(of=("self",)).get(pk=request_pk)
+        if not asked.break_glass:
+            raise Refused(f"{asked.number} was not break-glass; there is nothing to review.", tag="review.refused")
+        if not may_review(user, asked):
+            raise Refused("An approver, auditor or admin who did not ask reviews break-glass.", tag="review.refused")
+        if not comment.strip():
+            raise Refused("Say in a few words what you found.", field="comment", tag="review.refused")
+        if len(comment) > REASON_MOST:
+            words = f"The comment is longer than {REASON_MOST} characters."
+            raise Refused(words, field="comment", tag="review.refused")
+        try:
+            with transaction.atomic():
+                made = Review.objects.create(
+                    request=asked,
+                    person=user.person,
+                    requester_id=asked.requester_id,
+                    person_label=user.person.label,
+                    comment=comment.strip(),
+                    auth=auth,
+                    at=database_now(),
+                )
+        except IntegrityError:
+            raise Refused("You have already reviewed this request.", tag="review.refused") from None
+        done = asked.reviews.count()
+        chain.append(
+            "review.made",
+            actor=actor,
+            object=asked.number,
+            words=f"Reviewed {asked.number} ({done} of {REVIEWERS})",
+            detail={"comment": comment.strip(), "auth": auth, "reviews": done},
+        )
+    return made
+
+
+def may_review(user: User, asked: Request) -> bool:
+    others = any(user.has(role) for role in (Role.AUDITOR, Role.ADMIN)) or eyes.may_decide(
+        user, eyes.clusters_of(asked)
+    )
+    return others and user.person_id != asked.requester_id
 
 
 def cancel(*, user: User, actor: Actor, request_pk: int) -> Request:
     """Take a request back before anything was sent: by its requester, an approver or an admin."""
     with transaction.atomic():
         asked, failovers = _locked(request_pk)
-        if user.person_id != asked.requester_id and not (user.has(Role.APPROVER) or user.has(Role.ADMIN)):
+        decides = eyes.may_decide(user, {f.relationship.cluster.name for f in failovers})
+        if user.person_id != asked.requester_id and not (decides or user.has(Role.ADMIN)):
             raise Refused("Only the person who asked, an approver or an admin can cancel this.", tag="cancel.refused")
         early = [f for f in failovers if f.state in (State.REQUESTED, State.APPROVED)]
         if not early:

@@ -33,7 +33,7 @@ from django.db.models.functions import Now
 from dashboard.audit import chain
 from dashboard.audit.chain import SYSTEM
 from dashboard.database import database_now
-from dashboard.failovers import preflight, reading, watching
+from dashboard.failovers import eyes, preflight, reading, turns, watching
 from dashboard.failovers.clockwork import TIMING
 from dashboard.failovers.crashpoints import reach
 from dashboard.failovers.lifecycle import ON_THE_CLUSTER, Refused, State
@@ -57,7 +57,7 @@ def execute(failover_pk: int) -> None:
 
 
 def _send(failover: Failover) -> None:
-    if not take_turn(failover, TIMING.turn):
+    if not turns.may_begin(failover) or not take_turn(failover, TIMING.turn):
         return
     row = failover.relationship
     try:
@@ -135,9 +135,12 @@ def _intend(failover: Failover, read: access.Reading) -> str | None:
             # Asked last, under the lock of the ledger's head: whoever sets a hold or takes a role away needs that lock
             # too, so it was either seen here or comes after the commit. Asked first, it could come in between.
             if won:
-                reading.still_good(failover)
+                eyes.still_good(failover)
+                turns.refuse_too_many(failover)
             reach("send.in_intent")
         return mine if won else None
+    except turns.Full:  # others of its cluster came first; it has its turn again when one of them is done
+        return None
     except Refused as error:  # a hold stands, or an approver lost the role: rolled back, nothing sent
         observe.record_failure(failover.relationship, error.words, "held", held_by=failover.number)
         return None

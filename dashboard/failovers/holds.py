@@ -4,6 +4,7 @@ that waited behind it, because people decided on another night's facts."""
 from __future__ import annotations
 
 from django.db import transaction
+from django.db.models import Q
 
 from dashboard.audit import chain
 from dashboard.audit.chain import Actor
@@ -31,7 +32,10 @@ def lift(*, actor: Actor, scope: str) -> int:
             raise Refused("No such hold stands.")
         waiting = Failover.objects.filter(state__in=(State.REQUESTED, State.APPROVED)).select_related("request")
         if scope:
-            waiting = waiting.filter(relationship__cluster__name=scope)
+            here = Q(relationship__cluster__name=scope)
+            # A request is decided as a whole: one that waits for that ends with all its items, on other clusters too.
+            touched = Failover.objects.filter(here, state=State.REQUESTED).values("request")
+            waiting = waiting.filter(here | Q(state=State.REQUESTED, request__in=touched))
         now = database_now()
         rows = list(waiting.select_for_update(of=("self",)).order_by("pk"))
         lock_relationships(rows)

@@ -7,7 +7,7 @@ it is made. Rules that must hold whatever code runs are constraints here and tri
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import models
@@ -83,6 +83,10 @@ class Request(models.Model):
     @cached_property
     def items(self) -> list[plans.Item]:
         return plans.read(self.plan)
+
+    @property
+    def run_for(self) -> timedelta:
+        return timedelta(seconds=self.run_seconds)
 
     @property
     def drill(self) -> bool:

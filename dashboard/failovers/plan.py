@@ -1,8 +1,8 @@
 """What exactly is asked and approved: one `Item` per failover, and the digest that every decision is bound to. Pure.
 
-The digest covers the ordered items, the number of approvals, the reason and the ticket, over canonical JSON; the stored
-text is what was hashed. The sender compares each item with a fresh reading: identity must be equal, and the recovery
-point may only have moved forward.
+The digest covers the ordered items, the approvals that are needed, the times, the mode, the reason and the ticket, over
+canonical JSON; the stored text is what was hashed, and a decision on it covers exactly these items. The sender compares
+each item with a fresh reading: identity must be equal, and the recovery point may only have moved forward.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
+from dashboard.failovers.policy import Rules
 from dashboard.qumulo.records import TargetStatus
+from dashboard.words import bare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,10 @@ class Item:
         return all(then == now for _, then, now in self.compare(status))
 
     @property
+    def shown_path(self) -> str:
+        return bare(self.target_root_path)
+
+    @property
     def recovery_point_at(self) -> datetime | None:
         return datetime.fromisoformat(self.recovery_point) if self.recovery_point else None
 
@@ -70,9 +76,20 @@ class Item:
         return datetime.fromisoformat(self.loss_from) if self.loss_from else None
 
 
-def write(items: list[Item], *, reason: str, ticket: str, required: int) -> str:
+def write(items: list[Item], *, reason: str, ticket: str, mode: str, rules: Rules, break_glass: bool = False) -> str:
     """The plan as canonical JSON: this text is stored, shown to auditors, and hashed."""
-    plan = {"items": [asdict(i) for i in items], "reason": reason, "ticket": ticket, "required": required}
+    shares = () if break_glass else rules.shares
+    plan = {
+        "items": [asdict(i) for i in items],
+        "reason": reason,
+        "ticket": ticket,
+        "mode": mode,
+        "break_glass": break_glass,
+        "policies": rules.names,
+        "shares": [asdict(share) for share in shares],
+        "required": sum(share.count for share in shares),
+        "run_seconds": int(rules.run.total_seconds()),
+    }
     return json.dumps(plan, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 

@@ -1,43 +1,77 @@
-"""What the desk knows, put together for people and for the sender: the situation of a relationship, the facts that are
-frozen with a request, what may be lost, and why a person is needed. Reads the database only; no page waits on a
-cluster.
+"""What the desk knows of a relationship, put together for people and for the sender: its situation, the facts that are
+frozen with a request and compared at each decision, and what may be lost. Reads the database only; no page waits on a
+cluster. (Who may decide is in `eyes`, what a failover's own readings showed in `readings`.)
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Q
-
-from dashboard.accounts.models import Person, User
-from dashboard.accounts.people import people_with
+from dashboard.accounts.models import User
 from dashboard.accounts.roles import Role
-from dashboard.failovers import lifecycle
-from dashboard.failovers.clockwork import TIMING
-from dashboard.failovers.lifecycle import Concern, LastRead, Refused, State
-from dashboard.failovers.models import Failover, Heartbeat, Hold
+from dashboard.failovers.models import Failover, Hold, Request
+from dashboard.failovers.planned import nothing_lost
 from dashboard.failovers.preflight import SKEW_TOLERATED, Check, Situation, Source, judge
 from dashboard.fleet.access import Reading
 from dashboard.fleet.changes import state_words
-from dashboard.fleet.models import Cluster, Observation, Relationship, Trouble
+from dashboard.fleet.models import Cluster, Relationship, Trouble
 from dashboard.fleet.models import Source as SourceRow
+from dashboard.qumulo.records import parse_source_status
 from dashboard.words import clock, duration, to_type, visible
 
 NOTHING_LOST = "Nothing lost: the source has been read-only since before it."
-LATE_SENDER = timedelta(seconds=15)
+
+
+class Around:
+    """What a situation needs beside its row. Read once, for as many rows as a page or a request has."""
+
+    def __init__(self, rows: Iterable[Relationship]) -> None:
+        rows = list(rows)
+        self._holds = list(Hold.objects.filter(lifted_at=None).order_by("at"))
+        uuids = {row.source_cluster_uuid for row in rows}
+        self._sources = {cluster.uuid: cluster for cluster in Cluster.objects.filter(uuid__in=uuids)}
+        ids = {row.relationship_id for row in rows}
+        statuses = SourceRow.objects.filter(cluster__in=self._sources.values(), relationship_id__in=ids)
+        self._statuses = {(status.cluster_id, status.relationship_id): status for status in statuses}
+
+    def hold(self, cluster: str) -> str:
+        return next((hold.reason for hold in self._holds if hold.scope in ("", cluster)), "")
+
+    def source(self, row: Relationship) -> Source:
+        cluster = self._sources.get(row.source_cluster_uuid)
+        if cluster is None:
+            return Source()
+        status = self._statuses.get((cluster.pk, row.relationship_id))
+        return Source(
+            known=True,
+            answers=not cluster.silent and not cluster.trouble and cluster.last_read_at is not None,
+            last_read_at=cluster.last_read_at,
+            clock_ahead=None if cluster.clock_ahead is None else timedelta(seconds=cluster.clock_ahead),
+            status=parse_source_status(status.status) if status else None,
+            read_at=status.read_at if status else None,
+        )
 
 
 def situation(
-    row: Relationship, *, now: datetime, user: User | None = None, failover: Failover | None = None
+    row: Relationship,
+    *,
+    now: datetime,
+    user: User | None = None,
+    failover: Failover | None = None,
+    around: Around | None = None,
+    mode: str = "unplanned",
 ) -> Situation:
     """From the last observation. With `user`: also whether that person may ask. With `failover`: against its plan."""
+    around = around or Around([row])
     cluster = row.cluster
     listed = row.missing_since is None and row.gone_at is None and not row.unreadable
     troubled = cluster.trouble or cluster.silent
-    hold = active_hold(cluster.name)
     other = row.held_by if failover is None or row.held_by != failover.number else ""
     ahead = timedelta(seconds=cluster.clock_ahead) if cluster.clock_ahead is not None else None
     return Situation(
@@ -47,7 +81,7 @@ def situation(
         read_at=row.read_at,
         answers=listed and not troubled,
         objective=row.objective_time,
-        source=_source(row),
+        source=around.source(row),
         trouble=_trouble(cluster) if listed else "does not list this relationship as something that can be read",
         node_state=cluster.node_state,
         clock_ahead=ahead,
@@ -55,10 +89,17 @@ def situation(
         stalled_since=row.stalled_since,
         source_read_only_since=row.source_read_only_since,
         other_request=other,
-        held=hold.reason if hold else "",
-        may_request=user is None or user.has(Role.OPERATOR),
+        held=around.hold(cluster.name),
+        may_request=user is None or user.has(Role.OPERATOR, cluster.name),
         item=failover.item if failover else None,
+        mode=failover.item.mode if failover else mode,
     )
+
+
+def situations(failovers: Sequence[Failover], *, now: datetime) -> list[Situation]:
+    """Of all the failovers of a request, against its plan."""
+    around = Around(failover.relationship for failover in failovers)
+    return [situation(each.relationship, now=now, failover=each, around=around) for each in failovers]
 
 
 def fresh_situation(failover: Failover, read: Reading, *, now: datetime) -> Situation:
@@ -84,18 +125,13 @@ def _trouble(cluster: Cluster) -> str:
     return label[0].lower() + label[1:]
 
 
-def _source(row: Relationship) -> Source:
-    cluster = Cluster.objects.filter(uuid=row.source_cluster_uuid).first()
-    if cluster is None:
-        return Source()
-    status = SourceRow.objects.filter(cluster=cluster, relationship_id=row.relationship_id).first()
-    mode = str(status.status.get("replication_mode") or "") if status else ""
-    answers = not cluster.silent and not cluster.trouble and cluster.last_read_at is not None
-    return Source(known=True, answers=answers, last_read_at=cluster.last_read_at, mode=mode)
-
-
-def expected_typing(row: Relationship) -> str:
-    """What to type to confirm; with the cluster's name when typing the path alone would not tell two targets apart."""
+def expected_typing(rows: Sequence[Relationship]) -> str:
+    """What to type to confirm. One: its target path; with the cluster's name when the path alone would not tell two
+    targets apart. Several: how many on which cluster, `dr-west 12` or `dr-east 3, dr-west 12`."""
+    if len(rows) > 1:
+        on = Counter(row.cluster.name for row in rows)
+        return ", ".join(f"{name} {on[name]}" for name in sorted(on))
+    row = rows[0]
     twin = Relationship.objects.filter(target_root_path=row.target_root_path, gone_at=None).exclude(cluster=row.cluster)
     return to_type(row.cluster.name, row.target_root_path, ambiguous=twin.exists())
 
@@ -152,22 +188,43 @@ def facts(s: Situation) -> list[Fact]:
     ]
 
 
-def frozen(s: Situation) -> dict[str, Any]:
-    """What a person saw, as stored with a request or a decision: texts only."""
+def frozen(situations: Sequence[Situation]) -> dict[str, Any]:
+    """What a person saw, as stored with a request or a decision, item by item: texts only."""
     return {
-        "at": s.now.isoformat(),
-        "facts": [asdict(fact) for fact in facts(s)],
-        "checks": [asdict(check) for check in judge(s)],
-        "loss": loss(s).words,
+        "at": situations[0].now.isoformat(),
+        "items": [
+            {
+                "facts": [asdict(fact) for fact in facts(s)],
+                "checks": [asdict(check) for check in judge(s)],
+                "loss": loss(s).words,
+            }
+            for s in situations
+        ],
     }
 
 
-def compare(then: dict[str, Any], now: list[Fact]) -> list[tuple[Fact, Fact, bool]]:
-    """(then, now, changed) for each fact, changed ones first."""
-    before = {fact["key"]: Fact(**fact) for fact in then.get("facts", [])}
+def compare(asked: Request, position: int, now: list[Fact]) -> list[tuple[Fact, Fact, bool]]:
+    """(then, now, changed) for each fact of one item, changed ones first."""
+    before = {fact["key"]: Fact(**fact) for fact in asked.facts_seen["items"][position]["facts"]}
     pairs = [(before.get(fact.key, Fact(fact.key, fact.label, "", "Not known")), fact) for fact in now]
     rows = [(old, new, old.value != new.value) for old, new in pairs]
     return sorted(rows, key=lambda row: not row[2])
+
+
+def changed(asked: Request, situations: Sequence[Situation]) -> list[tuple[int, Fact]]:
+    """(position, fact as it is now) of everything that is no longer as it was asked."""
+    return [
+        (position, new)
+        for position, s in enumerate(situations)
+        for _old, new, differs in compare(asked, position, facts(s))
+        if differs
+    ]
+
+
+def digest_of(changes: Sequence[tuple[int, Fact]]) -> str:
+    """Of the changed facts as they are now: an approver ticks these, and no later ones. "" when nothing changed."""
+    text = json.dumps([(position, fact.key, fact.value) for position, fact in changes])
+    return hashlib.sha256(text.encode()).hexdigest()[:16] if changes else ""
 
 
 def precheck(read: Reading, s: Situation, checks: list[Check]) -> dict[str, Any]:
@@ -210,9 +267,7 @@ def loss(s: Situation, *, until: datetime | None = None) -> Loss:
         apart = duration(abs(s.clock_ahead))
         words = f"Loss not known: the clocks of {s.target} and this desk differ by {apart}."
         return Loss("unknown", words, start, until)
-    # Only while the source itself is heard: what the target says of it is a copy that a broken link leaves behind.
-    since = s.source_read_only_since
-    if status.source_root_read_only and s.source.answers and since is not None and since < start:
+    if nothing_lost(s):
         return Loss("nothing", NOTHING_LOST, start, until)
     length = max(until - start, timedelta(0))
     return Loss("lost", f"Up to {duration(length)} lost", start, until, length)
@@ -234,108 +289,3 @@ def loss_of(failover: Failover, *, now: datetime) -> Loss:
         return Loss("nothing", NOTHING_LOST, start, failover.sent_at)
     length = max(failover.sent_at - start, timedelta(0))
     return Loss("lost", f"Up to {duration(length)} lost", start, failover.sent_at, length)
-
-
-# ── People and holds ─────────────────────────────────────────────────────────
-
-
-def approvers(*, excluding: Person | None = None) -> list[str]:
-    """Who could decide, by name; the requester is never among them."""
-    labels = {user.person.label for user in people_with(Role.APPROVER) if user.person != excluding}
-    return sorted(labels)
-
-
-def active_hold(cluster_name: str) -> Hold | None:
-    return Hold.objects.filter(Q(scope="") | Q(scope=cluster_name), lifted_at=None).order_by("at").first()
-
-
-def still_good(failover: Failover) -> None:
-    """Asked inside the intent's transaction: no hold stands, and the approvals still come from approvers. Or
-    Refused."""
-    hold = active_hold(failover.relationship.cluster.name)
-    if hold:
-        raise Refused(f"Nothing is sent: {hold.reason}")
-    asked = failover.request
-    able = {user.person_id for user in people_with(Role.APPROVER)}
-    votes = asked.decisions.filter(verdict="approve", digest=asked.digest).values_list("person_id", flat=True)
-    if len({person for person in votes if person in able and person != asked.requester_id}) < asked.required:
-        raise Refused("An approver may no longer approve; the approval does not count any more.")
-
-
-def late_sender(now: datetime) -> timedelta | None:
-    """How long ago the sweep came round, when that is too long: an approved failover may start late."""
-    beat = Heartbeat.objects.filter(driver="sweep").first()
-    if beat is None:
-        return None
-    return now - beat.at if now - beat.at > LATE_SENDER else None
-
-
-# ── On the cluster ───────────────────────────────────────────────────────────
-
-
-def _readings(failover: Failover) -> Any:
-    return Observation.objects.filter(relationship=failover.relationship_id, held_by=failover.number)
-
-
-def last_read(failover: Failover) -> LastRead | None:
-    """The newest reading of this failover; for one that failed, since when they fail that way."""
-    newest = _readings(failover).first()
-    if newest is None:
-        return None
-    if newest.state:
-        return LastRead(at=newest.at, state=newest.state, target_read_only=newest.target_root_read_only)
-    kind = newest.words.partition(":")[0]
-    good = _readings(failover).exclude(state="").first()
-    failed = _readings(failover).filter(state="", words__startswith=kind)
-    if good:
-        failed = failed.filter(at__gt=good.at)
-    first = failed.order_by("at").values_list("at", flat=True).first()
-    return LastRead(at=newest.at, state="", target_read_only=None, trouble=kind, since=first)
-
-
-def concern(failover: Failover, now: datetime) -> Concern | None:
-    return lifecycle.concern(State(failover.state), failover.sent_at, last_read(failover), now, TIMING)
-
-
-def doubtful(failover: Failover, now: datetime) -> bool:
-    """Sent, and no clear answer: the page says "Outcome unknown"."""
-    if failover.state != State.SENT or failover.sent_at is None:
-        return False
-    if failover.answer:
-        return failover.answer.get("kind") == "doubt"
-    return now >= failover.sent_at + TIMING.post_deadline
-
-
-@dataclass(frozen=True, slots=True)
-class Closable:
-    """Whether a person may end it now, and how. `at`: not before. The verb checks all of this again."""
-
-    at: datetime
-    not_applied: bool
-    other: bool
-
-
-def closable(failover: Failover, now: datetime) -> Closable | None:
-    if failover.state not in lifecycle.ON_THE_CLUSTER or failover.sent_at is None:
-        return None
-    at = failover.sent_at + TIMING.settle
-    last = last_read(failover)
-    quiet = last is not None and now - last.at <= TIMING.proof
-    untouched = quiet and last is not None and (last.state, last.target_read_only) == ("ESTABLISHED", True)
-    open_now = now >= at and (failover.state == State.SENT or concern(failover, now) is not None)
-    return Closable(at, open_now and untouched and failover.state == State.SENT, open_now)
-
-
-def evidence(failover: Failover) -> dict[str, Any]:
-    """What the readings since the sending showed, for the ledger and the page that asks a person to close."""
-    shown = Counter(
-        o.state + (" read-only" if o.target_root_read_only else " writable") if o.state else o.words.partition(":")[0]
-        for o in _readings(failover).filter(at__gte=failover.sent_at)
-    )
-    newest = last_read(failover)
-    return {
-        "readings": sum(shown.values()),
-        "shown": dict(shown),
-        "last_at": newest.at.isoformat() if newest else "",
-        "last_state": newest.state or newest.trouble if newest else "",
-    }

@@ -9,8 +9,8 @@ is
 
 A second sweep is harmless, a dead one stops the watching (never the safety), and the supervisor starts it again.
 Steps and readings run in threads and a pass never waits for them, so one slow cluster delays no other; at most two at
-once go to the same cluster. Once a minute it writes failed sign-ins into the ledger that nobody followed up, once a
-day it prunes.
+once go to the same cluster. Once a minute it writes failed sign-ins and refused access into the ledger that nobody
+followed up, once a day it prunes.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from functools import partial
 from django.conf import settings
 from django.db import OperationalError, close_old_connections, connections
 
-from dashboard.accounts import signin
+from dashboard.accounts import refusals, signin
 from dashboard.database import database_now
-from dashboard.failovers import conduct, execution
-from dashboard.failovers.lifecycle import STARTED
+from dashboard.failovers import conduct, execution, reminders, turns
+from dashboard.failovers.lifecycle import STARTED, State
 from dashboard.failovers.models import Failover, Heartbeat
 from dashboard.fleet import observe
 from dashboard.fleet import tasks as fleet_tasks
@@ -58,7 +58,7 @@ class Sweep:
         """One pass. Raises nothing that a single row or cluster causes; the database being away is the caller's."""
         now = database_now()
         Heartbeat.objects.update_or_create(driver="sweep", defaults={"at": now})
-        for part in (conduct.expire_due, observe.regrade, self._step_failovers, self._hand_out):
+        for part in (conduct.expire_due, reminders.remind, observe.regrade, self._step_failovers, self._hand_out):
             try:
                 part(now)
             except OperationalError:
@@ -67,6 +67,7 @@ class Sweep:
                 log.exception("A part of the pass failed")
         if self._is_time("tell", MINUTELY, now):
             signin.tell_what_is_left()
+            refusals.tell_what_is_left()
         if self._is_time("prune", DAILY, now):
             observe.prune(now)
 
@@ -85,7 +86,12 @@ class Sweep:
         due = Failover.objects.filter(state__in=STARTED, next_step_at__lte=now).order_by(
             "approved_at", "position", "pk"
         )
-        for pk, cluster in due.values_list("pk", "relationship__cluster_id"):
+        busy = turns.room()
+        for pk, state, cluster in due.values_list("pk", "state", "relationship__cluster_id"):
+            if state == State.APPROVED:  # no need to ask for those whose turn cannot be yet
+                busy[cluster] += 1
+                if busy[cluster] > settings.AT_ONCE:
+                    continue
             self._run(self._steps, ("failover", pk), ("cluster", cluster), partial(execution.execute, pk))
 
     def _hand_out(self, now: datetime) -> None:

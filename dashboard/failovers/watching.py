@@ -2,7 +2,7 @@
 
 `succeeded` is written only after two readings that agree: disconnected and writable, at least two seconds apart, with
 none in between, by whomever, that says otherwise. Every reading is kept as evidence, also one that brought nothing.
-What only a person can settle moves nothing here; the page asks `reading.concern`.
+What only a person can settle moves nothing here; the page asks `readings.concern`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django.db.models import F, Q
 from dashboard.audit import chain
 from dashboard.audit.chain import SYSTEM
 from dashboard.database import database_now
-from dashboard.failovers import reading
+from dashboard.failovers import readings
 from dashboard.failovers.clockwork import TIMING
 from dashboard.failovers.crashpoints import reach
 from dashboard.failovers.lifecycle import ON_THE_CLUSTER, State
@@ -32,7 +32,7 @@ def watch(failover: Failover) -> None:
     if not take_turn(failover, TIMING.watch):
         return None
     row = failover.relationship
-    before = reading.last_read(failover)
+    before = readings.last_read(failover)
     try:
         with access.reader(row.cluster) as door:
             read = door.read(row)

@@ -16,7 +16,7 @@ from django.db.models import DateTimeField, F
 from dashboard.accounts.models import User
 from dashboard.accounts.people import actor_of
 from dashboard.database import database_now
-from dashboard.failovers import closing, conduct, execution, guards
+from dashboard.failovers import asking, closing, conduct, execution, guards
 from dashboard.failovers.models import Decision, Failover, Heartbeat, Request
 from dashboard.fleet import access, observe
 from dashboard.fleet.models import Cluster, Observation, Relationship
@@ -67,11 +67,12 @@ class Desk:
             "ticket": "INC-20719",
             "nonce": uuid.uuid4(),
         }
-        return conduct.request(user=user, actor=actor_of(user), relationship=self.row, **values | changes)
+        rows = changes.pop("relationships", [self.row])
+        return asking.request(user=user, actor=actor_of(user), relationships=rows, **values | changes)
 
     def approve(self, asked: Request, by: User | None = None, **changes: Any) -> Request:
         user = by or self.cast.osei
-        values: dict[str, Any] = {"digest": asked.digest, "comment": "Go."}
+        values: dict[str, Any] = {"digest": asked.digest, "comment": "Go.", "auth": "Signed in with a password"}
         return conduct.approve(user=user, actor=actor_of(user), request_pk=asked.pk, **values | changes)
 
     def cancel(self, asked: Request, by: User | None = None) -> Request:

@@ -84,6 +84,7 @@ def test_one_rejection_ends_it(desk, cast):
         request_pk=asked.pk,
         digest=asked.digest,
         comment="No.",
+        auth="Signed in with a password",
     )
     failover = asked.failovers.get()
     assert (failover.state, failover.outcome_words) == (State.REJECTED, "Rejected by j.lind.")

@@ -111,7 +111,7 @@ def test_tables_are_not_emptied_on_postgresql(desk):
 def test_nothing_is_approved_without_a_decision(desk):
     failover = desk.request().failovers.get()
     words = _refused("UPDATE failovers_failover SET state = 'approved' WHERE id = %s", failover.pk)
-    assert "enough other people" in words
+    assert "A failover is approved only" in words
 
 
 def test_nothing_is_approved_against_a_rejection(desk, cast):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from dashboard.failovers import plan
+from dashboard.failovers.policy import Rules, Share
 from tests.failovers.build import item
 
 
-def _text(items=None, *, reason="dc1 lost power", ticket="INC-1", required=1) -> str:
-    return plan.write(items or [item()], reason=reason, ticket=ticket, required=required)
+def _text(items=None, **changes) -> str:
+    said = {"reason": "dc1 lost power", "ticket": "INC-1", "mode": "unplanned", "rules": Rules()}
+    return plan.write(items or [item()], **said | changes)
 
 
 def test_a_plan_reads_back_as_it_was_written():
@@ -25,7 +29,12 @@ def test_the_digest_does_not_depend_on_anything_but_the_text():
     [
         _text(reason="dc1 lost power."),
         _text(ticket=""),
-        _text(required=2),
+        _text(rules=Rules(shares=(Share(count=2),))),
+        _text(rules=Rules(shares=(Share(group="storage"),))),
+        _text(rules=Rules(names=("finance",))),
+        _text(rules=Rules(run=timedelta(minutes=16))),
+        _text(mode="drill"),
+        _text(break_glass=True),
         _text([item(target_root_path="/dr/dc1/finance2/")]),
         _text([item(target_root_id="1")]),
         _text([item(source_cluster_uuid="x")]),

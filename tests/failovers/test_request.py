@@ -41,7 +41,8 @@ def test_what_was_asked_is_bound_to_what_was_read(desk):
     item = asked.items[0]
     assert item.target_cluster_uuid == desk.target.uuid
     assert item.recovery_point == desk.row.status["recovery_point"]
-    assert {fact["key"] for fact in asked.facts_seen["facts"]} >= {"state", "recovery_point", "source", "access"}
+    (seen,) = asked.facts_seen["items"]
+    assert {fact["key"] for fact in seen["facts"]} >= {"state", "recovery_point", "source", "access"}
 
 
 @pytest.mark.parametrize(

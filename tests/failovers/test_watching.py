@@ -8,7 +8,7 @@ import pytest
 
 from dashboard.audit.models import Entry
 from dashboard.database import database_now
-from dashboard.failovers import execution, reading, story, watching
+from dashboard.failovers import execution, readings, story, watching
 from dashboard.failovers.lifecycle import Concern, State
 from dashboard.failovers.models import Failover
 from dashboard.fleet import access
@@ -19,7 +19,7 @@ from tests.failovers.desk import pass_time
 
 
 def _concern(failover) -> Concern | None:
-    return reading.concern(failover, database_now())
+    return readings.concern(failover, database_now())
 
 
 def test_one_reading_of_a_writable_target_is_not_success(desk):

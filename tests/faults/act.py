@@ -19,7 +19,7 @@ from dashboard.accounts.models import User  # noqa: E402
 from dashboard.accounts.people import actor_of  # noqa: E402
 from dashboard.audit import chain  # noqa: E402
 from dashboard.audit.models import Entry  # noqa: E402
-from dashboard.failovers import bell, closing, conduct, execution, reading  # noqa: E402
+from dashboard.failovers import asking, bell, closing, conduct, execution, reading  # noqa: E402
 from dashboard.failovers.models import Failover, Request  # noqa: E402
 from dashboard.fleet.models import Cluster, Relationship  # noqa: E402
 
@@ -27,11 +27,11 @@ from dashboard.fleet.models import Cluster, Relationship  # noqa: E402
 def request(path: str, row: Relationship | None = None) -> dict[str, Any]:
     user = User.objects.get(username="a.rivera")
     row = row or Relationship.objects.get(target_root_path=path)
-    asked = conduct.request(
+    asked = asking.request(
         user=user,
         actor=actor_of(user),
-        relationship=row,
-        typed=reading.expected_typing(row),
+        relationships=[row],
+        typed=reading.expected_typing([row]),
         reason="dc1-prod lost power in row C.",
         ticket="",
         nonce=uuid.uuid4(),
@@ -52,7 +52,7 @@ def relationships_of(*numbers: str) -> dict[str, Any]:
 
 def approve(pk: str) -> dict[str, Any]:
     user, asked = User.objects.get(username="k.osei"), Request.objects.get(pk=pk)
-    conduct.approve(user=user, actor=actor_of(user), request_pk=asked.pk, digest=asked.digest, comment="Go.")
+    conduct.approve(user=user, actor=actor_of(user), request_pk=asked.pk, digest=asked.digest, comment="Go.", auth="")
     bell._thread.shutdown(wait=True)  # a web server lives on; this process must not end before its bell was rung
     return {}
 

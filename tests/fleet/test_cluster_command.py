@@ -346,14 +346,14 @@ def test_a_cluster_with_a_failover_in_its_record_is_not_removed(site, cast):
     import uuid
 
     from dashboard.accounts.people import actor_of
-    from dashboard.failovers import conduct
+    from dashboard.failovers import asking
 
     site.add()
     observe.observe(Cluster.objects.get().pk)
-    conduct.request(
+    asking.request(
         user=cast.rivera,
         actor=actor_of(cast.rivera),
-        relationship=Relationship.objects.get(),
+        relationships=[Relationship.objects.get()],
         typed="/dr/finance",
         reason="dc1-prod lost power in row C.",
         ticket="",

@@ -1,0 +1,94 @@
+"""What the readings of a failover that is on the cluster showed, and what follows from it for people: whether somebody
+must look, and whether it may be closed. Reads the database only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from dashboard.failovers import lifecycle
+from dashboard.failovers.clockwork import TIMING
+from dashboard.failovers.lifecycle import Concern, LastRead, State
+from dashboard.failovers.models import Failover, Heartbeat
+from dashboard.fleet.models import Observation
+
+LATE_SENDER = timedelta(seconds=15)
+
+
+def _readings(failover: Failover) -> Any:
+    return Observation.objects.filter(relationship=failover.relationship_id, held_by=failover.number)
+
+
+def last_read(failover: Failover) -> LastRead | None:
+    """The newest reading of this failover; for one that failed, since when they fail that way."""
+    newest = _readings(failover).first()
+    if newest is None:
+        return None
+    if newest.state:
+        return LastRead(at=newest.at, state=newest.state, target_read_only=newest.target_root_read_only)
+    kind = newest.words.partition(":")[0]
+    good = _readings(failover).exclude(state="").first()
+    failed = _readings(failover).filter(state="", words__startswith=kind)
+    if good:
+        failed = failed.filter(at__gt=good.at)
+    first = failed.order_by("at").values_list("at", flat=True).first()
+    return LastRead(at=newest.at, state="", target_read_only=None, trouble=kind, since=first)
+
+
+def concern(failover: Failover, now: datetime) -> Concern | None:
+    return lifecycle.concern(State(failover.state), failover.sent_at, last_read(failover), now, TIMING)
+
+
+def doubtful(failover: Failover, now: datetime) -> bool:
+    """Sent, and no clear answer: the page says "Outcome unknown"."""
+    if failover.state != State.SENT or failover.sent_at is None:
+        return False
+    if failover.answer:
+        return failover.answer.get("kind") == "doubt"
+    return now >= failover.sent_at + TIMING.post_deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Closable:
+    """Whether a person may end it now, and how. `at`: not before. The verb checks all of this again."""
+
+    at: datetime
+    not_applied: bool
+    other: bool
+
+
+def closable(failover: Failover, now: datetime) -> Closable | None:
+    if failover.state not in lifecycle.ON_THE_CLUSTER or failover.sent_at is None:
+        return None
+    at = failover.sent_at + TIMING.settle
+    last = last_read(failover)
+    quiet = last is not None and now - last.at <= TIMING.proof
+    untouched = quiet and last is not None and (last.state, last.target_read_only) == ("ESTABLISHED", True)
+    open_now = now >= at and (failover.state == State.SENT or concern(failover, now) is not None)
+    return Closable(at, open_now and untouched and failover.state == State.SENT, open_now)
+
+
+def evidence(failover: Failover) -> dict[str, Any]:
+    """What the readings since the sending showed, for the ledger and the page that asks a person to close."""
+    shown = Counter(
+        o.state + (" read-only" if o.target_root_read_only else " writable") if o.state else o.words.partition(":")[0]
+        for o in _readings(failover).filter(at__gte=failover.sent_at)
+    )
+    newest = last_read(failover)
+    return {
+        "readings": sum(shown.values()),
+        "shown": dict(shown),
+        "last_at": newest.at.isoformat() if newest else "",
+        "last_state": newest.state or newest.trouble if newest else "",
+    }
+
+
+def late_sender(now: datetime) -> timedelta | None:
+    """How long ago the sweep came round, when that is too long: an approved failover may start late."""
+    beat = Heartbeat.objects.filter(driver="sweep").first()
+    if beat is None:
+        return None
+    return now - beat.at if now - beat.at > LATE_SENDER else None
