@@ -48,6 +48,7 @@ CRITICAL_AT = env.number("CRITICAL_AT", 2.0, least=1)
 STALLED_AFTER = env.duration("STALLED_AFTER", "5m")
 FAILED_JOBS_CRITICAL = int(env.number("FAILED_JOBS_CRITICAL", 3, least=1))
 UNKNOWN_AFTER = env.duration("UNKNOWN_AFTER", "45s")
+AT_ONCE = int(env.number("AT_ONCE", 10, least=1))  # failovers under way on one cluster
 HISTORY_DAYS = int(env.number("HISTORY_DAYS", 30, least=1))
 
 # The protocol's times are in dashboard/failovers/timing.py; tests alone may shrink them.
@@ -67,6 +68,7 @@ INSTALLED_APPS = [
     "dashboard.accounts",
     "dashboard.fleet",
     "dashboard.failovers",
+    "dashboard.notifications",
     "dashboard.web",
 ]
 MIDDLEWARE = [
@@ -76,6 +78,7 @@ MIDDLEWARE = [
     "dashboard.web.middleware.BuildMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "dashboard.web.guards.RefusalMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -122,8 +125,10 @@ if DEMO or TESTING:  # their passwords are printed: a slow hash would guard noth
     PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 # Sessions live in the database: Redis down or frozen must not sign the approvers out.
-SESSION_ENGINE = "django.contrib.sessions.backends.db"
-SESSION_COOKIE_AGE = 12 * 3600
+SESSION_ENGINE = "dashboard.accounts.sessions"
+SESSION_IDLE = env.duration("SESSION_IDLE", "30m")
+SESSION_ABSOLUTE = env.duration("SESSION_ABSOLUTE", "12h")
+SESSION_COOKIE_AGE = int(SESSION_ABSOLUTE.total_seconds())
 SESSION_COOKIE_SAMESITE = "Lax"  # a link in a chat must arrive signed in; GET never decides
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not LOCAL_ONLY
 SESSION_COOKIE_NAME = "__Host-session" if SESSION_COOKIE_SECURE else "session"
@@ -152,6 +157,14 @@ CONTENT_SECURITY_POLICY = {
         "report-uri": ["/csp-report/"],
     }
 }
+
+# Notices: where people are told of failovers, and the address that their links lead to.
+DESK_URL = env.address("DESK_URL", "https", "http")
+NOTIFY_URLS = env.named_urls("NOTIFY_URLS")
+NOTIFY_MAIL = env.address("NOTIFY_MAIL", "smtps", "smtp", "smtp+plain")
+NOTIFY_FROM = env.text("NOTIFY_FROM")
+if NOTIFY_MAIL and not NOTIFY_FROM:
+    raise ImproperlyConfigured("NOTIFY_FROM is missing: the address that mails of NOTIFY_MAIL come from.")
 
 LANGUAGE_CODE = "en"
 USE_I18N = True

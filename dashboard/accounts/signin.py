@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils.crypto import salted_hmac
 
-from dashboard.accounts.models import SignInFailures, User
+from dashboard.accounts.models import TELL_EVERY, SignInFailures, User
 from dashboard.accounts.people import actor_of
 from dashboard.audit import chain
 from dashboard.audit.chain import Actor
@@ -29,7 +29,6 @@ from dashboard.words import duration
 
 LIMIT = 10
 WINDOW = timedelta(minutes=5)
-TELL_EVERY = timedelta(minutes=1)
 
 
 def refusal(account: str, ip: str) -> str | None:
@@ -49,16 +48,19 @@ def record_failure(account: str, ip: str) -> None:
     _forget_spent_rows()
     with transaction.atomic():
         now = database_now()
-        row = _row(counted, address, now)
-        if row.window_from + WINDOW <= now:
-            row.window_from, row.count = now, 0
-        row.count += 1
-        row.save()
+        row = _count(counted, address, now)
         if told != counted:
             row = _row(told, address, now)
         row.untold += 1
         row.save()
         _tell(row, now)
+
+
+def count_failure(account: str, ip: str) -> None:
+    """A wrong try of somebody who is signed in, for the limit alone: its refusal is recorded where it happened."""
+    _forget_spent_rows()
+    with transaction.atomic():
+        _count(_counted_as(account), _address(ip), database_now())
 
 
 def record_success(user: User, ip: str) -> None:
@@ -84,8 +86,7 @@ def record_sign_out(user: User, ip: str) -> None:
 def tell_what_is_left() -> int:
     """Record the counts whose minute is over although nobody tried again; the sweep calls it. Returns how many."""
     told = 0
-    overdue = SignInFailures.objects.filter(untold__gt=0, told_at__lte=database_now() - TELL_EVERY)
-    for pk in list(overdue.values_list("pk", flat=True)[:100]):
+    for pk in SignInFailures.left(database_now()):
         with transaction.atomic():
             row = SignInFailures.objects.select_for_update().filter(pk=pk).first()
             if row is not None:
@@ -94,10 +95,9 @@ def tell_what_is_left() -> int:
 
 
 def _tell(row: SignInFailures, now: datetime) -> bool:
-    if not row.untold or (row.told_at is not None and row.told_at + TELL_EVERY > now):
+    count = row.take(now)
+    if not count:
         return False
-    count, row.untold, row.told_at = row.untold, 0, now
-    row.save()
     name = row.account or "unknown names"
     chain.append(
         Tag.SIGNIN_FAILED,
@@ -120,6 +120,15 @@ def _forget_spent_rows() -> None:
     now = database_now()
     told = Q(told_at__isnull=True) | Q(told_at__lt=now - TELL_EVERY)
     SignInFailures.objects.filter(told, window_from__lt=now - WINDOW, untold=0).delete()
+
+
+def _count(account: str, address: str, now: datetime) -> SignInFailures:
+    row = _row(account, address, now)
+    if row.window_from + WINDOW <= now:
+        row.window_from, row.count = now, 0
+    row.count += 1
+    row.save()
+    return row
 
 
 def _row(account: str, address: str, now: datetime) -> SignInFailures:

@@ -19,7 +19,8 @@ from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 
 LARGEST = 20_000  # characters; more than any form here can hold
 _SALT = "dashboard.web.kept"
-_NEVER = ("csrfmiddlewaretoken", "password")
+_NEVER = ("csrfmiddlewaretoken", "password", "code")
+_CONFIRMS = "confirm_"  # how the fields of `web.confirm` begin
 
 
 def signed_out() -> HttpResponse:
@@ -99,5 +100,6 @@ def _sign(request: HttpRequest) -> str:
 
 
 def _fields(request: HttpRequest) -> dict[str, str]:
-    fields = {name: str(request.POST[name]) for name in request.POST if name not in _NEVER}
+    names = [name for name in request.POST if name not in _NEVER and not name.startswith(_CONFIRMS)]
+    fields = {name: str(request.POST[name]) for name in names}
     return fields if sum(map(len, fields.values())) <= LARGEST else {}

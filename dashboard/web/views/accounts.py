@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from django.contrib.auth import authenticate, login, logout
+from django.contrib.auth import authenticate, logout
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
-from dashboard.accounts import signin
+from dashboard.accounts import sessions, signin
 from dashboard.accounts.models import User
 from dashboard.web import kept
 from dashboard.web.guards import address, post_only, signed_in
@@ -36,7 +36,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         signin.record_failure(name, ip)
         return _form(request, target, _("The name or the password is wrong."), status=422)
     signin.record_success(user, ip)
-    login(request, user)
+    sessions.begin(request, user, ["password"])
     kept.restore(request, sent.get("kept", ""))
     return redirect(target)
 

@@ -1,0 +1,94 @@
+"""Sessions on the database's clock: how somebody signed in, and when the session is over. As SESSION_ENGINE this module
+gives Django its `SessionStore`.
+
+- Over for good SESSION_ABSOLUTE after the sign-in, whatever happens in between: that is the row's `expire_date`.
+- Idle after SESSION_IDLE without a click. A poll is no click, so a page that stands open does not keep its session. The
+  wall, which is meant to stand there, shows its figures to an idle session; nothing else does.
+- Over at once with a new password, a removed account or a removed second factor: `User.epoch` and the password are in
+  the hash that Django compares at each request.
+
+The time of now comes with the row that is read anyway, so that a poll costs no query for it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import login
+from django.contrib.sessions.backends import db
+from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.models import Session
+from django.db.models.functions import Now
+from django.http import HttpRequest
+
+from dashboard.accounts.models import User
+from dashboard.database import database_now
+
+_HOW, _SEEN = "signed_in", "seen"
+_TOUCH_EVERY = timedelta(minutes=1)  # a row need not be written for every click; idle sessions end up to this earlier
+
+
+class SessionStore(db.SessionStore):
+    """`now` is the database's time at which the row was read."""
+
+    now: datetime | None = None
+    _ends: datetime | None = None
+
+    def _get_session_from_db(self) -> Session | None:
+        rows = self.model.objects.annotate(now=Now())
+        found: Any = rows.filter(session_key=self.session_key, expire_date__gt=Now()).first()
+        if found is None:
+            self._session_key = None
+            return None
+        self.now, self._ends = found.now, found.expire_date
+        row: Session = found
+        return row
+
+    def create_model_instance(self, data: dict[str, Any]) -> Session:
+        now = database_now()
+        data.setdefault(_SEEN, now.isoformat())
+        self._ends = self._ends or now + settings.SESSION_ABSOLUTE
+        return Session(
+            session_key=self._get_or_create_session_key(),  # type: ignore[attr-defined]  # absent from the stubs
+            session_data=self.encode(data),
+            expire_date=self._ends,
+        )
+
+    def start_over(self) -> None:
+        """From here on it is a new session: its end is counted from the next time it is saved."""
+        self._ends = None
+
+
+def begin(request: HttpRequest, user: User, how: list[str]) -> None:
+    """Sign this browser in. `how` names what was proved, in the words of a sentence: "password", "TOTP"."""
+    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+    if isinstance(request.session, SessionStore):
+        request.session.start_over()
+    now = database_now().isoformat()
+    request.session[_HOW] = {"how": how, "at": now}
+    request.session[_SEEN] = now
+
+
+def how(session: SessionBase) -> tuple[list[str], datetime | None]:
+    """What was proved at the sign-in, and when; nothing for a session that an older version began."""
+    found = session.get(_HOW)
+    return (found["how"], datetime.fromisoformat(found["at"])) if found else ([], None)
+
+
+def is_idle(session: SessionBase) -> bool:
+    """Whether it was left alone for too long. Costs the read of the session, which every page needs."""
+    seen = session.get(_SEEN)
+    now = getattr(session, "now", None)
+    return bool(seen and now) and now - datetime.fromisoformat(seen) >= settings.SESSION_IDLE
+
+
+def touch(session: SessionBase) -> None:
+    """Somebody clicked."""
+    now = getattr(session, "now", None)
+    if now is None:
+        return
+    seen = session.get(_SEEN)
+    if seen is None or now - datetime.fromisoformat(seen) >= _TOUCH_EVERY:
+        session[_SEEN] = now.isoformat()
