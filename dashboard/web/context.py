@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from functools import cached_property
 
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -34,7 +33,7 @@ class Desk:
 
     @cached_property
     def pulse(self) -> Pulse:
-        return pulse()
+        return Pulse(None, 0, "") if self.user is None else pulse(self.user)
 
     @property
     def waiting(self) -> int:
@@ -45,8 +44,12 @@ class Desk:
         return self.pulse.observed_at
 
     @cached_property
-    def holds(self) -> QuerySet[Hold]:
-        return Hold.objects.filter(lifted_at=None)
+    def holds(self) -> list[Hold]:
+        """Those that are on, of everything or of a cluster that this person sees."""
+        user = self.user
+        if user is None:
+            return []
+        return [hold for hold in Hold.objects.filter(lifted_at=None) if not hold.scope or user.sees(hold.scope)]
 
     @cached_property
     def user(self) -> User | None:

@@ -6,8 +6,6 @@ was sent. The parts are read when the page asks for them, because each state sho
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -17,13 +15,14 @@ from django.utils.translation import gettext as _
 
 from dashboard.accounts.models import User
 from dashboard.accounts.roles import Role
-from dashboard.failovers import preflight, reading, story
-from dashboard.failovers.conduct import TIMING
+from dashboard.failovers import eyes, preflight, reading, readings, story
+from dashboard.failovers.clockwork import TIMING
 from dashboard.failovers.lifecycle import CONCERN_WORDS, ON_THE_CLUSTER, TERMINAL, Concern, LastRead, State
 from dashboard.failovers.models import Decision, Failover, Hold, Request
 from dashboard.failovers.plan import Item
 from dashboard.failovers.preflight import Check, Situation, Verdict
-from dashboard.failovers.reading import Closable, Fact, Loss
+from dashboard.failovers.reading import Fact, Loss
+from dashboard.failovers.readings import Closable
 from dashboard.fleet.models import Observation
 from dashboard.web.revert import Progress, progress_of, shown_since_sent
 
@@ -44,6 +43,11 @@ class Course:
     @property
     def asked(self) -> Request:
         return self.failover.request
+
+    @cached_property
+    def siblings(self) -> list[Failover]:
+        """Every failover of its request, itself included."""
+        return list(self.asked.failovers.select_related("relationship__cluster", "request").order_by("position"))
 
     @cached_property
     def item(self) -> Item:
@@ -98,7 +102,7 @@ class Course:
     def approvers(self) -> str:
         """Who could still decide, by name; "" when nobody could."""
         voted = {vote.person_label for vote in self.votes}
-        return listed([name for name in reading.approvers(excluding=self.asked.requester) if name not in voted])
+        return listed([name for name in eyes.approvers([self.target], excluding=self.asked.requester) if name not in voted])
 
     @property
     def decide_seconds(self) -> int:
@@ -116,7 +120,7 @@ class Course:
 
     @property
     def is_approver(self) -> bool:
-        return self.user.has(Role.APPROVER)
+        return self.user.has(Role.APPROVER, self.target)
 
     @property
     def voted(self) -> Decision | None:
@@ -139,7 +143,7 @@ class Course:
 
     @property
     def may_ask_again(self) -> bool:
-        return self.ended and self.state is not State.SUCCEEDED and self.user.has(Role.OPERATOR)
+        return self.ended and self.state is not State.SUCCEEDED and self.user.has(Role.OPERATOR, self.target)
 
     # ── Before it is sent: facts then and now, checks, loss ──
 
@@ -165,7 +169,7 @@ class Course:
 
     @cached_property
     def facts(self) -> list[tuple[Fact, Fact, bool]]:
-        return reading.compare(self.asked.facts_seen, reading.facts(self.situation))
+        return reading.compare(self.asked, self.failover.position, reading.facts(self.situation))
 
     @cached_property
     def changed(self) -> list[Fact]:
@@ -174,8 +178,7 @@ class Course:
     @property
     def changed_digest(self) -> str:
         """Of the changed facts as they are now: an approver ticks these, and no later ones."""
-        text = json.dumps([(fact.key, fact.value) for fact in self.changed])
-        return hashlib.sha256(text.encode()).hexdigest()[:16] if self.changed else ""
+        return reading.digest_of(reading.changed(self.asked, reading.situations(self.siblings, now=self.now)))
 
     @cached_property
     def loss(self) -> Loss:
@@ -222,12 +225,12 @@ class Course:
 
     @cached_property
     def hold(self) -> Hold | None:
-        return reading.active_hold(self.target)
+        return eyes.active_hold(self.target)
 
     @cached_property
     def sender_seen_at(self) -> datetime | None:
         """When the sender came round last, if that is too long ago; else None."""
-        late = reading.late_sender(self.now)
+        late = readings.late_sender(self.now)
         return None if late is None else self.now - late
 
     # ── On the cluster ──
@@ -251,7 +254,7 @@ class Course:
 
     @cached_property
     def last_read(self) -> LastRead | None:
-        return reading.last_read(self.failover)
+        return readings.last_read(self.failover)
 
     @property
     def trouble(self) -> str:
@@ -260,7 +263,7 @@ class Course:
 
     @cached_property
     def concern(self) -> Concern | None:
-        return reading.concern(self.failover, self.now)
+        return readings.concern(self.failover, self.now)
 
     @property
     def concern_words(self) -> str:
@@ -268,7 +271,7 @@ class Course:
 
     @cached_property
     def doubtful(self) -> bool:
-        return reading.doubtful(self.failover, self.now)
+        return readings.doubtful(self.failover, self.now)
 
     @property
     def doubt_words(self) -> str:
@@ -281,7 +284,7 @@ class Course:
 
     @cached_property
     def closable(self) -> Closable | None:
-        return reading.closable(self.failover, self.now)
+        return readings.closable(self.failover, self.now)
 
     @property
     def settles_at(self) -> datetime | None:

@@ -14,14 +14,16 @@ from django.db.models import OuterRef, Subquery, Sum
 from django.db.models.functions import Coalesce, Now
 from django.utils.translation import gettext as _
 
+from dashboard.accounts.models import User
 from dashboard.failovers.lifecycle import State
 from dashboard.failovers.models import Failover
 from dashboard.failovers.story import Line
 from dashboard.fleet.health import ACTIVE_STATES
 from dashboard.fleet.models import Cluster, Relationship, Source, Trouble
 from dashboard.web import chart
+from dashboard.web.guards import not_for
 from dashboard.web.overview import digest
-from dashboard.web.rows import Row, failover_href, is_stale, path_shown, read_age, row_of, shown, took_of
+from dashboard.web.rows import Row, failover_href, is_stale, path_shown, read_age, rows_of, shown, took_of
 from dashboard.words import clock, duration
 
 EVENTS_FIRST, EVENTS_ALL = 12, 500
@@ -39,20 +41,24 @@ class Operation:
     detail: str
 
 
-def find(name: str, identifier: str) -> Relationship | None:
+def find(user: User, name: str, identifier: str) -> Relationship:
     """The newest one of this id on this cluster that is not gone, or else the newest that was; with the database's time
-    as `now` and the versions of its failovers as `moves`."""
+    as `now` and the versions of its failovers as `moves`. Raises Http404 when there is none that `user` may see."""
     moves = Failover.objects.filter(relationship=OuterRef("pk")).order_by().values("relationship")
-    rows = Relationship.objects.filter(cluster__name=name, relationship_id=identifier).select_related("cluster")
-    found = rows.annotate(now=Now(), moves=Coalesce(Subquery(moves.annotate(n=Sum("version")).values("n")), 0))
+    rows = Relationship.objects.filter(cluster__name=name, relationship_id=identifier)
+    seen = rows.visible_to(user).select_related("cluster")
+    found = seen.annotate(now=Now(), moves=Coalesce(Subquery(moves.annotate(n=Sum("version")).values("n")), 0))
     candidates = sorted(found, key=lambda row: (row.gone_at is None, row.pk))
-    return candidates[-1] if candidates else None
+    if not candidates:
+        raise not_for(user, rows)
+    return candidates[-1]
 
 
 @dataclass(frozen=True)
 class Detail:
-    """`row` comes from `find`. `span` is a key of chart.RANGES."""
+    """`row` comes from `find`, for `user`. `span` is a key of chart.RANGES."""
 
+    user: User
     row: Relationship
     now: datetime
     span: str
@@ -66,7 +72,7 @@ class Detail:
 
     @cached_property
     def shown(self) -> Row:
-        return row_of(self.row, self.now)
+        return rows_of([self.row], self.now, self.user)[0]
 
     @cached_property
     def status(self) -> Any:
@@ -216,7 +222,7 @@ class Detail:
 
     @cached_property
     def source_cluster(self) -> Cluster | None:
-        return Cluster.objects.filter(uuid=self.row.source_cluster_uuid).first()
+        return Cluster.objects.visible_to(self.user).filter(uuid=self.row.source_cluster_uuid).first()
 
     @cached_property
     def source(self) -> Source | None:
@@ -235,7 +241,8 @@ class Detail:
 
     @property
     def operations(self) -> list[Operation]:
-        rows = Failover.objects.filter(relationship=self.row.pk).select_related("request", "relationship__cluster")
+        rows = Failover.objects.visible_to(self.user).filter(relationship=self.row.pk)
+        rows = rows.select_related("request", "relationship__cluster")
         return [_operation(failover) for failover in rows.prefetch_related("request__decisions").order_by("-pk")[:10]]
 
     @property

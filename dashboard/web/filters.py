@@ -16,6 +16,7 @@ from django.db.models import DateTimeField, F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 from django.http import QueryDict
 
+from dashboard.accounts.models import User
 from dashboard.fleet.health import Grade
 from dashboard.fleet.models import Relationship
 from dashboard.words import visible
@@ -89,11 +90,12 @@ class Filter:
             found &= WRITABLE
         return found
 
-    def page(self) -> tuple[list[Relationship], str]:
+    def page(self, user: User) -> tuple[list[Relationship], str]:
         """The rows of this page, and the `after` of the next one ("" when this is the last)."""
-        rows = Relationship.objects.listed().filter(self.condition()).select_related("cluster")
+        seen = Relationship.objects.visible_to(user).select_related("cluster")
+        rows = seen.listed().filter(self.condition())
         placed = rows.annotate(place=self._place()).order_by("place", "cluster__name", "target_root_path", "pk")
-        found = list(self._beyond(placed)[: PAGE + 1])
+        found = list(self._beyond(placed, seen)[: PAGE + 1])
         if len(found) <= PAGE:
             return found, ""
         last = found[PAGE - 1]
@@ -132,12 +134,12 @@ class Filter:
             case _:
                 return int(text[:4])
 
-    def _beyond(self, rows: QuerySet[Relationship]) -> QuerySet[Relationship]:
-        """The rows after the one that `after` names; all of them when it names none."""
+    def _beyond(self, rows: QuerySet[Relationship], seen: QuerySet[Relationship]) -> QuerySet[Relationship]:
+        """The rows after the one of `seen` that `after` names; all of them when it names none."""
         pk, _, text = self.after.partition(".")
         if not pk.isdecimal():
             return rows
-        anchor = Relationship.objects.select_related("cluster").filter(pk=int(pk[:18])).first()
+        anchor = seen.filter(pk=int(pk[:18])).first()
         try:
             place = self._value(text)
         except ValueError:

@@ -1,4 +1,8 @@
-"""What stands before a view: roles, methods, and the record of what was refused."""
+"""What stands before a view: roles, methods, clusters, and the record of what was refused.
+
+Whoever is refused because of a role is told so (403). What belongs to a cluster that a person may not see is answered
+like what does not exist (404), and the same work is done for both; only the ledger tells them apart.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,12 @@ from typing import Any, Concatenate, ParamSpec, TypeAlias
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
+from dashboard.accounts import refusals
 from dashboard.accounts.models import User
 from dashboard.accounts.people import actor_of
 from dashboard.accounts.roles import Role
@@ -20,8 +26,9 @@ from dashboard.audit import chain
 from dashboard.audit.chain import Actor
 from dashboard.failovers.lifecycle import Refused
 from dashboard.web.kept import take as kept
+from dashboard.words import visible
 
-__all__ = ["actor", "address", "kept", "post_only", "record_refusal", "requires", "signed_in"]
+__all__ = ["actor", "address", "kept", "not_for", "post_only", "record_refusal", "requires", "signed_in"]
 
 P = ParamSpec("P")
 View: TypeAlias = Callable[Concatenate[HttpRequest, P], HttpResponse]
@@ -52,6 +59,54 @@ def post_only(view: View[P]) -> View[P]:
     guarded.post_only = True
     found: View[P] = guarded
     return found
+
+
+class NotTheirs(Http404):
+    """For somebody limited to some clusters. `exists`: it is there, in one of the others."""
+
+    def __init__(self, *, exists: bool) -> None:
+        super().__init__()
+        self.exists = exists
+
+
+def not_for(user: User, rows: QuerySet[Any]) -> Http404:
+    """To be raised when `user` sees none of `rows`, which are what the address names."""
+    return Http404() if user.scope is None else NotTheirs(exists=rows.exists())
+
+
+class RefusalMiddleware:
+    """Has the ledger tell who was refused what. Stands around the one that looks at tokens, so that it sees every
+    answer; nothing is written about somebody who is not signed in."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        why, words = request.META.get(_REFUSED) or _ANSWERS.get(response.status_code, ("", ""))
+        user, match = getattr(request, "user", None), request.resolver_match
+        if why and match is not None and isinstance(user, User):
+            what = f"{request.method} {visible(request.path)[:_LONGEST]}: {words}"
+            refusals.record(user, address(request), route=match.view_name, why=why, words=what)
+        return response
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> None:
+        if isinstance(exception, PermissionDenied):
+            request.META[_REFUSED] = ("role", str(exception))
+        elif isinstance(exception, NotTheirs):
+            request.META[_REFUSED] = (
+                ("scope", "it belongs to a cluster that this account may not see.")
+                if exception.exists
+                else ("absent", "there is nothing of this name.")
+            )
+
+
+_REFUSED = "desk.refused"
+_LONGEST = 300
+_ANSWERS = {
+    403: ("form", "the form was not sent by a page of this desk."),
+    405: ("method", "this address does not take the method."),
+}
 
 
 def signed_in(request: HttpRequest) -> User:

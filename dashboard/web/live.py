@@ -1,5 +1,7 @@
 """The answer to a poll: nothing when nothing changed, one rendering for all who have the same rights when it did.
 
+What is kept between polls is kept for each scope apart: whoever may see other clusters never gets it.
+
 `seen` is the version of what a region shows. The browser says which one it has; equal means 204, zero bytes, and the
 page stays as it is. Every answer, the 204 too, says how old the newest data is (`X-Observed-Age`, seconds), so that a
 page is fresh only while somebody really reads the clusters. The age is that of any cluster: one that is silent has its
@@ -19,6 +21,7 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
+from dashboard.accounts.models import User
 from dashboard.failovers.lifecycle import State
 from dashboard.failovers.models import Failover
 from dashboard.fleet.models import Cluster
@@ -31,7 +34,7 @@ KEEP_SEEN = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """What every page shows of the whole desk. `waiting`: requests that wait for a decision."""
+    """What every page shows of all that this person sees. `waiting`: requests that wait for a decision."""
 
     observed_at: datetime | None
     waiting: int
@@ -48,23 +51,24 @@ class Pulse:
         return f"{self.clusters}.{self.waiting}"
 
 
-def pulse() -> Pulse:
-    """One query, or none when another poll asked within the last second."""
-    found = json.loads(cached_seen("pulse", _ask_pulse))
+def pulse(user: User) -> Pulse:
+    """One query, or none when somebody with the same scope asked within the last second."""
+    found = json.loads(cached_seen(user, "pulse", lambda: _ask_pulse(user)))
     at = datetime.fromisoformat(found["at"]) if found["at"] else None
     return Pulse(at, found["waiting"], found["clusters"])
 
 
-def requests_waiting() -> Coalesce:
-    """How many requests wait for a decision, to be asked along with something else."""
+def requests_waiting(user: User) -> Coalesce:
+    """How many requests wait for a decision that this person sees, to be asked along with something else."""
     # Without order_by() the model's own order would be grouped by, too, which PostgreSQL refuses and SQLite lets pass.
-    waiting = Failover.objects.filter(state=State.REQUESTED).order_by().annotate(one=Value(1)).values("one")
+    seen = Failover.objects.visible_to(user)
+    waiting = seen.filter(state=State.REQUESTED).order_by().annotate(one=Value(1)).values("one")
     return Coalesce(Subquery(waiting.annotate(n=Count("request", distinct=True)).values("n")), 0)
 
 
-def _ask_pulse() -> str:
-    found = Cluster.objects.aggregate(
-        at=Max("last_read_at"), n=Count("pk"), version=Coalesce(Sum("version"), 0), waiting=Max(requests_waiting())
+def _ask_pulse(user: User) -> str:
+    found = Cluster.objects.visible_to(user).aggregate(
+        at=Max("last_read_at"), n=Count("pk"), version=Coalesce(Sum("version"), 0), waiting=Max(requests_waiting(user))
     )
     return json.dumps(
         {
@@ -75,9 +79,10 @@ def _ask_pulse() -> str:
     )
 
 
-def cached_seen(key: str, compute: Callable[[], str]) -> str:
-    """`compute()`, or what another poll got from it within the last second. `key` names all that it depends on."""
-    key = f"seen:{_digest(key)}"
+def cached_seen(user: User, key: str, compute: Callable[[], str]) -> str:
+    """`compute()`, or what a poll of somebody with the same scope got from it within the last second. `key` names all
+    else that it depends on."""
+    key = f"seen:{_digest(key, _scope(user))}"
     if (found := fragments().get(key)) is not None:
         return found.decode()
     seen = compute()
@@ -98,7 +103,7 @@ def live_answer(
 
     `region` names everything but `seen` and the viewer's roles that decides what is rendered: page, filters, object.
     `render` makes the fragment without a request (no CSRF token of one person may reach another). With `shared=False`
-    it is made for this person alone, and not kept. `observed_age` (seconds): `pulse().age`.
+    it is made for this person alone, and not kept. `observed_age` (seconds): `pulse(user).age`.
     """
     if request.GET.get("seen") == seen:
         answer = HttpResponse(status=204)
@@ -116,7 +121,13 @@ def live_answer(
     return answer
 
 
+def _scope(user: User) -> str:
+    # No cluster is named "*", and none has a comma in its name.
+    return "*" if user.scope is None else ",".join(sorted(user.scope))
+
+
 def _rights(request: HttpRequest) -> str:
+    """The roles with their clusters, from which the scope follows."""
     return ",".join(sorted(getattr(request.user, "roles", [])))
 
 

@@ -1,4 +1,5 @@
-"""The state of the whole fleet in two queries: what each poll of the list and the wall asks first, and mostly all.
+"""The state of all that a person sees of the fleet, in two queries: what each poll of the list and the wall asks first,
+and mostly all.
 
 `seen` is the version of what such a page shows: count, sum of versions and sum of keys of the rows that its filter
 selects, the counters, the requests that wait, and the versions of the clusters. Never the newest of some timestamps: a
@@ -13,12 +14,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 from django.db.models import Count, Q, Sum
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from dashboard.accounts.models import User
 from dashboard.fleet.health import Grade
 from dashboard.fleet.models import Cluster, Relationship
 from dashboard.fleet.observe import LONGEST_READING
@@ -44,8 +46,8 @@ _CLUSTER_FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many of the fleet; `shown` is how many the filter selects. `requests` wait for a decision, `waiting` are the
-    relationships that they are about."""
+    """How many of what this person sees; `shown` is how many the filter selects. `requests` wait for a decision,
+    `waiting` are the relationships that they are about."""
 
     shown: int
     all: int
@@ -112,23 +114,27 @@ class Overview:
         )
 
 
-def overview(chosen: Filter) -> Overview:
-    """Ask the database, twice."""
+def overview(user: User, chosen: Filter) -> Overview:
+    """Ask the database, twice. Nothing in it comes from a cluster that `user` does not see."""
     condition = chosen.condition()
     grades = {grade.value: Count("pk", filter=Q(grade=grade.value)) for grade in Grade}
-    found = Relationship.objects.listed().aggregate(
-        _shown=Count("pk", filter=condition),
-        _versions=Sum("version", filter=condition),
-        _keys=Sum("pk", filter=condition),
-        _all=Count("pk"),
-        _waiting=Count("pk", filter=WAITING),
-        _running=Count("pk", filter=RUNNING),
-        _writable=Count("pk", filter=WRITABLE),
-        **grades,
+    found = (
+        Relationship.objects.visible_to(user)
+        .listed()
+        .aggregate(
+            _shown=Count("pk", filter=condition),
+            _versions=Sum("version", filter=condition),
+            _keys=Sum("pk", filter=condition),
+            _all=Count("pk"),
+            _waiting=Count("pk", filter=WAITING),
+            _running=Count("pk", filter=RUNNING),
+            _writable=Count("pk", filter=WRITABLE),
+            **grades,
+        )
     )
     listed = Count("relationships", filter=Q(relationships__hidden=False))
-    rows = Cluster.objects.only(*_CLUSTER_FIELDS).annotate(now=Now(), listed=listed, requests=requests_waiting())
-    clusters = list(rows.order_by("pk"))
+    rows = Cluster.objects.visible_to(user).only(*_CLUSTER_FIELDS)
+    clusters: list[Any] = list(rows.annotate(now=Now(), listed=listed, requests=requests_waiting(user)).order_by("pk"))
     counts = Counts(
         shown=found["_shown"],
         all=found["_all"],

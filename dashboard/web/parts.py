@@ -19,6 +19,7 @@ from django.utils.http import urlencode
 from dashboard.failovers.lifecycle import State
 from dashboard.failovers.story import Line
 from dashboard.web.course import Course
+from dashboard.web.guards import signed_in
 from dashboard.web.live import pulse
 from dashboard.web.steps import steps
 
@@ -64,7 +65,7 @@ def context(request: HttpRequest, course: Course, seen: str) -> dict[str, Any]:
 def whole(request: HttpRequest, course: Course, seen: str) -> str:
     """The page of another stage; what waits is counted anew, too."""
     found = context(request, course, seen)
-    return render_to_string("failovers/_page.html", found, request) + _nav()
+    return render_to_string("failovers/_page.html", found, request) + _nav(request)
 
 
 def changes(request: HttpRequest, course: Course, seen: str) -> str:
@@ -77,7 +78,7 @@ def changes(request: HttpRequest, course: Course, seen: str) -> str:
     grown = 0 < old <= len(course.log) and _digest_of_log(course.log[-old:]) == known
     lines = course.log[:-old] if grown else course.log
     found |= {"changed": changed, "lines": lines, "all_lines": not grown}
-    return render_to_string("failovers/_live.html", found, request) + _nav()
+    return render_to_string("failovers/_live.html", found, request) + _nav(request)
 
 
 def digest(text: str) -> str:
@@ -85,8 +86,8 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _nav() -> str:
-    return render_to_string("parts/_nav_approvals.html", {"waiting": pulse().waiting, "oob": True})
+def _nav(request: HttpRequest) -> str:
+    return render_to_string("parts/_nav_approvals.html", {"waiting": pulse(signed_in(request)).waiting, "oob": True})
 
 
 def _names(course: Course) -> list[str]:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from django.utils.translation import gettext as _
 
-from dashboard.failovers import reading
+from dashboard.failovers import readings
 from dashboard.failovers.models import Failover
 from dashboard.fleet.models import Observation
 from dashboard.web.templatetags.desk import state_word
@@ -48,11 +48,11 @@ def progress_of(observation: Observation) -> Progress | None:
 
 def shown_since_sent(failover: Failover) -> list[tuple[str, int]]:
     """Each kind of reading in words, and how often it came."""
-    return [(_words(raw), times) for raw, times in reading.evidence(failover)["shown"].items()]
+    return [(_words(raw), times) for raw, times in readings.evidence(failover)["shown"].items()]
 
 
 def _words(raw: str) -> str:
-    """A state with its access, or a kind of failure, as `reading.evidence` names them."""
+    """A state with its access, or a kind of failure, as `readings.evidence` names them."""
     failures = {
         "unreachable": _("no usable answer"),
         "identity": _("another relationship or cluster"),

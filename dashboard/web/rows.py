@@ -1,12 +1,13 @@
 """A relationship as the list shows it: everything is decided and worded here, so that the template only writes it down.
 
-A hundred rows are rendered at each change, so this asks no database and parses no status again. What a cluster sent is
-made visible here, once. A row that has gone stale keeps the age it had when it was read: it does not tick on.
+A hundred rows are rendered at each change, so this parses no status again, and asks the database at most once. What a
+cluster sent is made visible here, once. A row that has gone stale keeps the age it had when it was read: it does not
+tick on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -15,9 +16,13 @@ from typing import Any
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from dashboard.accounts.models import User
+from dashboard.accounts.roles import Role
+from dashboard.failovers.models import Request
 from dashboard.failovers.preflight import SKEW_TOLERATED
 from dashboard.fleet.health import KNOWN_STATES
 from dashboard.fleet.models import Relationship
+from dashboard.web.forms import number_of
 from dashboard.web.templatetags.desk import health_word, iso, rate, state_word
 from dashboard.words import bare, duration, visible
 
@@ -78,7 +83,8 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """`state` is empty for one that is not known here, `fail_over` when there is nothing to fail over."""
+    """`state` is empty for one that is not known here; `fail_over` when there is nothing to fail over, or this person
+    may not ask; `held_href` when the request that has it is also about clusters that this person does not see."""
 
     pk: int
     href: str
@@ -107,13 +113,20 @@ class Row:
         return _("%(votes)s of %(needed)s approvals") % {"votes": votes, "needed": needed}
 
 
-def row_of(row: Relationship, now: datetime) -> Row:
-    """`row` with its cluster joined."""
+def rows_of(rows: Sequence[Relationship], now: datetime, user: User) -> list[Row]:
+    """`rows` with their clusters joined."""
+    held = {_request_of(row) for row in rows if row.held_by}
+    if held and user.scope is not None:
+        held = set(Request.objects.visible_to(user).filter(pk__in=held).values_list("pk", flat=True))
+    return [_row(row, now, user, linked=_request_of(row) in held) for row in rows]
+
+
+def _row(row: Relationship, now: datetime, user: User, *, linked: bool) -> Row:
     href = reverse("relationship", args=(row.cluster.name, row.relationship_id))
     return Row(
         pk=row.pk,
         href=href,
-        fail_over=f"{href}fail-over/" if can_fail_over(row) else "",
+        fail_over=f"{href}fail-over/" if can_fail_over(row) and user.has(Role.OPERATOR, row.cluster.name) else "",
         health=row.grade,
         word=health_word(row.grade),
         why=why(row, now),
@@ -130,7 +143,7 @@ def row_of(row: Relationship, now: datetime) -> Row:
         held_by=row.held_by,
         held_running=row.held_phase == "running",
         held_note=row.held_note,
-        held_href=failover_href(row.held_by) if row.held_by else "",
+        held_href=failover_href(row.held_by) if linked else "",
     )
 
 
@@ -143,6 +156,10 @@ def can_fail_over(row: Relationship) -> bool:
     """Whether asking makes sense. What really stands in the way is said by the checks of the dialog."""
     established = row.state == "ESTABLISHED" and row.target_root_read_only
     return established and row.recovery_point_at is not None and not row.held_by and not is_stale(row)
+
+
+def _request_of(row: Relationship) -> int:
+    return number_of(row.held_by.partition("/")[0])
 
 
 def failover_href(number: str) -> str:

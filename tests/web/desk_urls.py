@@ -11,7 +11,7 @@ from dashboard.accounts.roles import Role
 from dashboard.audit import chain
 from dashboard.failovers.lifecycle import Refused
 from dashboard.fleet.models import Cluster
-from dashboard.web.guards import actor, kept, post_only, record_refusal, requires
+from dashboard.web.guards import actor, kept, post_only, record_refusal, requires, signed_in
 from dashboard.web.live import cached_seen, live_answer, pulse
 
 handler400 = "dashboard.web.views.errors.bad_request"
@@ -38,8 +38,9 @@ def decide(request: HttpRequest) -> HttpResponse:
 
 def live(request: HttpRequest) -> HttpResponse:
     """As a page's poll is meant to be: the pulse, one query of its own, and the answer."""
-    now, region = pulse(), f"page?{request.GET.get('q', '')}"
-    seen = cached_seen(region, lambda: str(Cluster.objects.count()))
+    user = signed_in(request)
+    now, region = pulse(user), f"page?{request.GET.get('q', '')}"
+    seen = cached_seen(user, region, lambda: str(Cluster.objects.visible_to(user).count()))
 
     def render() -> str:
         rendered.append(region)

@@ -51,15 +51,15 @@ def poll(client: Client, seen: str = "", **more: str) -> Any:
     return client.get("/form/live/", {"seen": seen, **more}, headers={"HX-Request": "true"})
 
 
-def seen_now() -> str:
-    return f"{pulse().seen}.{Cluster.objects.count()}"
+def seen_now(user: Any) -> str:
+    return f"{pulse(user).seen}.{Cluster.objects.count()}"
 
 
 # ── The answer ──
 
 
 def test_nothing_new_is_204_with_the_age_of_the_data(cast: Cast, cluster: Cluster) -> None:
-    answer = poll(signed_in(cast.viewer), seen_now())
+    answer = poll(signed_in(cast.viewer), seen_now(cast.viewer))
     assert answer.status_code == 204
     assert answer.content == b""
     assert 4 <= float(answer["X-Observed-Age"]) < 60
@@ -84,22 +84,22 @@ def test_data_that_was_never_read_has_no_age_at_all(cast: Cast) -> None:
 
 def test_one_silent_cluster_does_not_make_the_rest_old(cast: Cast, cluster: Cluster) -> None:
     make_cluster("silent", read=timedelta(hours=3))
-    age = pulse().age
+    age = pulse(cast.viewer).age
     assert age is not None
     assert age < 60
 
 
 def test_a_change_of_any_cluster_and_a_new_request_change_what_was_seen(cast: Cast, cluster: Cluster) -> None:
-    first = pulse().seen
+    first = pulse(cast.viewer).seen
     Cluster.objects.filter(pk=cluster.pk).update(version=2)
-    second = pulse().seen
+    second = pulse(cast.viewer).seen
     make_cluster("another", read=None)
-    assert len({first, second, pulse().seen}) == 3
+    assert len({first, second, pulse(cast.viewer).seen}) == 3
 
 
 def test_a_poll_costs_four_queries_without_redis(cast: Cast, cluster: Cluster, django_assert_num_queries: Any) -> None:
     client = signed_in(cast.viewer)
-    seen = seen_now()
+    seen = seen_now(cast.viewer)
     with django_assert_num_queries(4):  # session, user, pulse, the region's own
         assert poll(client, seen).status_code == 204
 
@@ -108,7 +108,7 @@ def test_a_poll_costs_two_queries_with_redis(
     cast: Cast, cluster: Cluster, with_redis: str, django_assert_num_queries: Any
 ) -> None:
     client = signed_in(cast.viewer)
-    seen = seen_now()
+    seen = seen_now(cast.viewer)
     store = redis.Redis.from_url(with_redis)
     poll(client, seen)
     for key in store.scan_iter("failover-desk:page:seen:*"):
@@ -120,18 +120,18 @@ def test_a_poll_costs_two_queries_with_redis(
 # ── Requests that wait ──
 
 
-def test_a_request_with_several_failovers_waits_once(desk: Any) -> None:
-    assert pulse().waiting == 0
+def test_a_request_with_several_failovers_waits_once(desk: Any, cast: Cast) -> None:
+    assert pulse(cast.viewer).waiting == 0
     asked: Request = desk.request()
-    assert pulse().waiting == 1
+    assert pulse(cast.viewer).waiting == 1
     item = Failover.objects.get(request=asked)
     item.pk, item.position = None, 1
     item.relationship = type(desk.row).objects.exclude(pk=desk.row.pk).first() or another_row(desk.row)
     item.save(force_insert=True)
     assert Failover.objects.filter(request=asked, state="requested").count() == 2
-    assert pulse().waiting == 1
+    assert pulse(cast.viewer).waiting == 1
     desk.cancel(asked)
-    assert pulse().waiting == 0
+    assert pulse(cast.viewer).waiting == 0
 
 
 def another_row(row: Any) -> Any:

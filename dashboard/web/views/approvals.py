@@ -44,14 +44,14 @@ class Decided:
 
 @require_safe
 def approvals(request: HttpRequest) -> HttpResponse:
-    context = _context(request, _seen(pulse()))
+    context = _context(request, _seen(request, pulse(signed_in(request))))
     return render(request, "approvals/list.html", context | {"section": "approvals"})
 
 
 @require_safe
 def approvals_live(request: HttpRequest) -> HttpResponse:
-    now = pulse()
-    seen = _seen(now)
+    now = pulse(signed_in(request))
+    seen = _seen(request, now)
 
     def render_list() -> str:
         context = _context(request, seen) | {"pulse": now}
@@ -60,12 +60,14 @@ def approvals_live(request: HttpRequest) -> HttpResponse:
     return live_answer(request, region="", seen=seen, render=render_list, observed_age=now.age, shared=False)
 
 
-def _seen(now: Pulse) -> str:
-    """Of all requests, the relationships that wait, and the clusters; and while one waits, of the time."""
+def _seen(request: HttpRequest, now: Pulse) -> str:
+    """Of all requests that this person sees, the relationships that wait, and the clusters; and while one waits, of the
+    time."""
+    user = signed_in(request)
 
     def ask() -> str:
         waits = Q(state=State.REQUESTED)
-        found = Failover.objects.aggregate(
+        found = Failover.objects.visible_to(user).aggregate(
             n=Count("pk"),
             versions=Sum("version"),
             rows=Sum("relationship__version", filter=waits),
@@ -74,12 +76,16 @@ def _seen(now: Pulse) -> str:
         return repr(sorted(found.items()))
 
     age = int(database_now().timestamp()) // _AGES_AFTER if now.waiting else 0
-    return digest(f"{now.seen} {cached_seen('approvals', ask)} {age}")
+    return digest(f"{now.seen} {cached_seen(user, 'approvals', ask)} {age}")
 
 
 def _context(request: HttpRequest, seen: str) -> dict[str, Any]:
     user, now = signed_in(request), database_now()
-    rows = Failover.objects.select_related("request__requester", "relationship__cluster").filter(position=0)
+    rows = (
+        Failover.objects.visible_to(user)
+        .select_related("request__requester", "relationship__cluster")
+        .filter(position=0)
+    )
     waiting = [
         Course(failover, user, now)
         for failover in rows.filter(state=State.REQUESTED).order_by("request__decide_by", "pk")
@@ -91,7 +97,7 @@ def _context(request: HttpRequest, seen: str) -> dict[str, Any]:
         "waiting": waiting,
         "mine": sum(course.may_decide for course in waiting),
         "is_approver": user.has(Role.APPROVER),
-        "clusters": listed(list(Cluster.objects.values_list("name", flat=True))),
+        "clusters": listed(list(Cluster.objects.visible_to(user).values_list("name", flat=True))),
         "decided": decided,
         "seen": seen,
         "cadence": CADENCE,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -18,7 +18,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from dashboard.accounts.roles import Role
 from dashboard.database import database_now
-from dashboard.failovers import conduct, preflight, reading
+from dashboard.failovers import asking, eyes, policies, preflight, reading
+from dashboard.failovers.clockwork import TIMING
 from dashboard.failovers.lifecycle import Refused
 from dashboard.failovers.models import Request
 from dashboard.failovers.preflight import Verdict
@@ -35,7 +36,7 @@ from dashboard.words import duration
 @require_http_methods(["GET", "HEAD", "POST"])
 def fail_over(request: HttpRequest, cluster: str, relationship: str) -> HttpResponse:
     """The dialog: for htmx the fragment, else a page of its own. POST asks."""
-    row = _row(cluster, relationship)
+    row = find(signed_in(request), cluster, relationship)
     if request.method == "POST":
         return _ask(request, row)
     typed = kept(request)
@@ -46,9 +47,8 @@ def fail_over(request: HttpRequest, cluster: str, relationship: str) -> HttpResp
 
 def _asked_before(request: HttpRequest, row: Relationship) -> dict[str, str]:
     """Reason and ticket of the request that is asked again. The path is typed anew."""
-    before = Request.objects.filter(
-        pk=forms.number_of(request.GET.get("again", "")), failovers__relationship=row
-    ).first()
+    asked = Request.objects.visible_to(signed_in(request)).filter(pk=forms.number_of(request.GET.get("again", "")))
+    before = asked.filter(failovers__relationship=row).first()
     return {"reason": before.reason, "ticket": before.ticket} if before else {}
 
 
@@ -56,10 +56,10 @@ def _asked_before(request: HttpRequest, row: Relationship) -> dict[str, str]:
 def _ask(request: HttpRequest, row: Relationship) -> HttpResponse:
     form = forms.Ask.of(request.POST)
     try:
-        made = conduct.request(
+        made = asking.request(
             user=signed_in(request),
             actor=actor(request),
-            relationship=row,
+            relationships=[row],
             typed=form.typed,
             reason=form.reason,
             ticket=form.ticket,
@@ -78,7 +78,7 @@ def _ask(request: HttpRequest, row: Relationship) -> HttpResponse:
 @require_safe
 def fail_over_checks(request: HttpRequest, cluster: str, relationship: str) -> HttpResponse:
     """The checks inside the open dialog, and with them whether its button works."""
-    row = _row(cluster, relationship)
+    row = find(signed_in(request), cluster, relationship)
     context = _judged(request, row)
     checks = [(check.verdict, check.words) for check in context["checks"]]
     seen = digest(repr((checks, context["situation"].read_at)))
@@ -88,7 +88,9 @@ def fail_over_checks(request: HttpRequest, cluster: str, relationship: str) -> H
         foot = render_to_string("failovers/_dialog_foot.html", context | {"oob": True})
         return render_to_string("failovers/_dialog_checks.html", context) + foot
 
-    return live_answer(request, region="", seen=seen, render=render, observed_age=pulse().age, shared=False)
+    return live_answer(
+        request, region="", seen=seen, render=render, observed_age=pulse(signed_in(request)).age, shared=False
+    )
 
 
 def _dialog(
@@ -101,7 +103,7 @@ def _dialog(
     signed_out: bool = False,
 ) -> HttpResponse:
     page = not _htmx(request)
-    expected = reading.expected_typing(row)
+    expected = reading.expected_typing([row])
     job = row.facts.replication_job_status if row.job_running else None
     context = _judged(request, row) | {
         "row": row,
@@ -114,8 +116,8 @@ def _dialog(
         "took_last": took_last(row.pk),
         "expected": expected,
         "pattern": forms.pattern_of(expected) + "/?",  # the cluster writes it with a slash at its end
-        "names": listed(reading.approvers(excluding=signed_in(request).person)),
-        "decide": duration(conduct.TIMING.decide),
+        "names": listed(eyes.approvers([row.cluster.name], excluding=signed_in(request).person)),
+        "decide": duration(policies.rules_for([row]).decide),
         "typed": typed,
         "error": error,
         "signed_out": signed_out,
@@ -137,18 +139,10 @@ def _judged(request: HttpRequest, row: Relationship) -> dict[str, Any]:
         "checks": checks,
         "passed": sum(check.verdict is Verdict.PASS for check in checks),
         "blocks": len(preflight.blocks(checks)),
-        "old": situation.read_at is None or situation.now - situation.read_at > conduct.TIMING.fresh,
+        "old": situation.read_at is None or situation.now - situation.read_at > TIMING.fresh,
         "read_now_url": reverse("relationship-read-now", args=(row.cluster.name, row.relationship_id)),
         "url": reverse("fail-over-checks", args=(row.cluster.name, row.relationship_id)),
     }
-
-
-def _row(cluster: str, relationship: str) -> Relationship:
-    """The same one that the page of this address shows."""
-    row = find(cluster, relationship)
-    if row is None:
-        raise Http404
-    return row
 
 
 def _relationship_url(row: Relationship) -> str:

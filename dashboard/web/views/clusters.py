@@ -9,7 +9,7 @@ import ssl
 
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
@@ -18,7 +18,7 @@ from dashboard.accounts.roles import Role
 from dashboard.fleet.models import Cluster
 from dashboard.fleet.sample import SKEW_SHOWN
 from dashboard.web.filters import Filter
-from dashboard.web.guards import post_only, requires
+from dashboard.web.guards import not_for, post_only, requires, signed_in
 from dashboard.web.views.relationship import ask_again
 from dashboard.words import duration
 
@@ -29,21 +29,29 @@ def clusters(request: HttpRequest) -> HttpResponse:
     listed = Count("relationships", filter=Q(relationships__hidden=False))
     rows = [
         (cluster, fingerprint(cluster.certificate), _clock(cluster.clock_ahead))
-        for cluster in Cluster.objects.annotate(listed=listed)
+        for cluster in Cluster.objects.visible_to(signed_in(request)).annotate(listed=listed)
     ]
     return render(request, "clusters/list.html", {"section": "clusters", "rows": rows})
 
 
 @require_safe
-def cluster(_request: HttpRequest, name: str) -> HttpResponse:
+def cluster(request: HttpRequest, name: str) -> HttpResponse:
     """A cluster has no page of its own: its relationships are what there is to see."""
-    return redirect(reverse("relationships") + Filter(cluster=get_object_or_404(Cluster, name=name).name).query)
+    return redirect(reverse("relationships") + Filter(cluster=_find(request, name).name).query)
 
 
 @post_only
 def read_now(request: HttpRequest, name: str) -> HttpResponse:
-    found = get_object_or_404(Cluster, name=name)
+    found = _find(request, name)
     return ask_again(request, found, back=reverse("cluster", args=(found.name,)))
+
+
+def _find(request: HttpRequest, name: str) -> Cluster:
+    user, named = signed_in(request), Cluster.objects.filter(name=name)
+    found = named.visible_to(user).first()
+    if found is None:
+        raise not_for(user, named)
+    return found
 
 
 def fingerprint(pem: str) -> str:

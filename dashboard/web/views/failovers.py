@@ -11,19 +11,19 @@ from datetime import datetime
 
 from django.db.models import OuterRef, Subquery
 from django.db.models.functions import Now
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from dashboard.accounts.roles import Role
-from dashboard.failovers import closing, conduct, reading
+from dashboard.failovers import closing, conduct
 from dashboard.failovers.lifecycle import Refused, Stale, State
 from dashboard.failovers.models import Decision, Failover
 from dashboard.fleet.models import Observation
 from dashboard.web import forms, parts
-from dashboard.web.course import Course, listed
-from dashboard.web.guards import actor, kept, post_only, record_refusal, requires, signed_in
+from dashboard.web.course import Course
+from dashboard.web.guards import actor, kept, not_for, post_only, record_refusal, requires, signed_in
 from dashboard.web.live import cached_seen, live_answer, pulse
 
 _AGES_AFTER = 10  # seconds after which an open failover is told anew, because time alone may have changed its words
@@ -46,12 +46,13 @@ def failover_live(request: HttpRequest, number: str) -> HttpResponse:
     def render_parts() -> str:
         return make(request, course, seen)
 
-    seen = cached_seen(f"failover {number}", ask)
+    user = signed_in(request)
+    seen = cached_seen(user, f"failover {number}", ask)
     if request.GET.get("seen") != seen:
         course = asked[0] if asked else _course(request, number)
         same_shape = request.GET.get("shape") == parts.shape(course)
         make = parts.changes if same_shape else parts.whole
-    answer = live_answer(request, region="", seen=seen, render=render_parts, observed_age=pulse().age, shared=False)
+    answer = live_answer(request, region="", seen=seen, render=render_parts, observed_age=pulse(user).age, shared=False)
     if answer.status_code == 200 and not same_shape:
         # It has come to another stage, with other forms: the whole page changes, not its parts.
         answer["HX-Retarget"], answer["HX-Reswap"] = "#failover", "outerHTML"
@@ -59,7 +60,8 @@ def failover_live(request: HttpRequest, number: str) -> HttpResponse:
 
 
 def _course(request: HttpRequest, number: str) -> Course:
-    """One query for everything that `_seen` needs. Raises Http404 for a number that was never given."""
+    """One query for everything that `_seen` needs. Raises Http404 for a number that was never given, or
+    that this person may not see."""
     readings = Observation.objects.filter(relationship=OuterRef("relationship"), held_by=number)
     votes = Decision.objects.filter(request=OuterRef("request"))
     rows = Failover.objects.select_related("request__requester", "relationship__cluster").annotate(
@@ -67,14 +69,15 @@ def _course(request: HttpRequest, number: str) -> Course:
         last_reading=Subquery(readings.order_by("-at", "-pk").values("pk")[:1]),
         last_vote=Subquery(votes.order_by("-pk").values("pk")[:1]),
     )
-    found = rows.filter(request=forms.number_of(number), position=0).first()
+    user, named = signed_in(request), rows.filter(request=forms.number_of(number), position=0)
+    found = named.visible_to(user).first()
     if found is None:
-        raise Http404
+        raise not_for(user, named)
     now: datetime = found.now  # type: ignore[attr-defined]  # annotated
     deadline = {State.REQUESTED: found.request.decide_by, State.APPROVED: found.run_by}.get(State(found.state))
     if deadline is not None and deadline <= now and conduct.expire_due(now):
         found = rows.get(pk=found.pk)  # whoever reads it first ends what is too late
-    return Course(found, signed_in(request), now)
+    return Course(found, user, now)
 
 
 def _seen(course: Course) -> str:
@@ -109,32 +112,17 @@ def _page(
 def decide(request: HttpRequest, number: str) -> HttpResponse:
     """Approve or reject. Facts that changed since the request must have been shown and ticked."""
     course, form = _course(request, number), forms.Decide.of(request.POST)
-    verb = conduct.approve if form.verdict == "approve" else conduct.reject
+    user, who = signed_in(request), actor(request)
+    pk, said = course.asked.pk, {"digest": form.digest, "comment": form.comment, "auth": "password"}
     try:
-        if form.verdict == "approve" and course.may_decide:
-            _changes_were_seen(course, form)
-        verb(
-            user=signed_in(request),
-            actor=actor(request),
-            request_pk=course.asked.pk,
-            digest=form.digest,
-            comment=form.comment,
-            seen=reading.frozen(course.situation),
-        )
+        if form.verdict == "approve":
+            changed = form.changed if form.seen else ""
+            conduct.approve(user=user, actor=who, request_pk=pk, changed=changed, **said)
+        else:
+            conduct.reject(user=user, actor=who, request_pk=pk, **said)
     except Refused as refused:
         return _refused(request, course, refused, {"comment": form.comment})
     return _see(number)
-
-
-def _changes_were_seen(course: Course, form: forms.Decide) -> None:
-    if not course.changed or (form.seen and form.changed == course.changed_digest):
-        return
-    names = listed([fact.label for fact in course.changed])
-    raise Refused(
-        f"Changed since the request: {names}. Look at it, and tick that you have seen it.",
-        field="seen",
-        tag="decision.refused",
-    )
 
 
 @post_only

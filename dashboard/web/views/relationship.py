@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -37,7 +37,7 @@ def relationship(request: HttpRequest, cluster: str, relationship: str) -> HttpR
 @require_safe
 def live(request: HttpRequest, cluster: str, relationship: str) -> HttpResponse:
     detail = _detail(request, cluster, relationship)
-    heard = pulse()
+    heard = pulse(signed_in(request))
 
     def render_root() -> str:
         context = _context(request, detail) | {"waiting": heard.waiting, "live": True}
@@ -59,9 +59,7 @@ def live(request: HttpRequest, cluster: str, relationship: str) -> HttpResponse:
 
 @post_only
 def read_now(request: HttpRequest, cluster: str, relationship: str) -> HttpResponse:
-    row = find(cluster, relationship)
-    if row is None:
-        raise Http404
+    row = find(signed_in(request), cluster, relationship)
     return ask_again(request, row.cluster, back=reverse("relationship", args=(cluster, relationship)))
 
 
@@ -76,11 +74,10 @@ def ask_again(request: HttpRequest, cluster: Cluster, *, back: str) -> HttpRespo
 
 
 def _detail(request: HttpRequest, name: str, identifier: str) -> Detail:
-    row: Any = find(name, identifier)
-    if row is None:
-        raise Http404
+    user = signed_in(request)
+    row: Any = find(user, name, identifier)
     span = request.GET.get("range", "")
-    return Detail(row, row.now, span if span in RANGES else "6h", all_events=request.GET.get("events") == "all")
+    return Detail(user, row, row.now, span if span in RANGES else "6h", all_events=request.GET.get("events") == "all")
 
 
 def _seen(detail: Detail, has: str) -> str:
@@ -112,6 +109,6 @@ def _context(request: HttpRequest, detail: Detail) -> dict[str, Any]:
         "live_url": f"{live_at}?range={detail.span}{more}",
         "seen": _seen(detail, ""),
         "cadence": CADENCE_RUNNING if row.held_phase == "running" else CADENCE,
-        "may_ask": user.has(Role.OPERATOR),
+        "may_ask": user.has(Role.OPERATOR, row.cluster.name),
         "audit": reverse("audit") if may_see_audit(user) else "",
     }

@@ -27,7 +27,7 @@ from dashboard.web.filters import PAGE, Filter
 from dashboard.web.guards import signed_in
 from dashboard.web.live import cached_seen, live_answer
 from dashboard.web.overview import Counts, Overview, Poll, overview
-from dashboard.web.rows import row_of, shown
+from dashboard.web.rows import rows_of, shown
 from dashboard.web.templatetags.desk import STATE_WORDS, count, health_word
 
 CADENCE = 5
@@ -50,8 +50,10 @@ class Counter:
 @require_safe
 def relationships(request: HttpRequest) -> HttpResponse:
     chosen = Filter.of(request.GET)
-    context = _context(chosen, overview(chosen), user=signed_in(request))
-    context |= {"section": "relationships", "kept": _kept(chosen), "selects": _selects(chosen, context["clusters"])}
+    user = signed_in(request)
+    context = _context(chosen, overview(user, chosen), user=user)
+    selects = _selects(chosen, context["clusters"], user)
+    context |= {"section": "relationships", "kept": _kept(chosen), "selects": selects}
     return render(request, "relationships/list.html", context)
 
 
@@ -63,16 +65,16 @@ def live(request: HttpRequest) -> HttpResponse:
     asked: list[Overview] = []
 
     def ask() -> str:
-        asked.append(overview(chosen))
+        asked.append(overview(user, chosen))
         return asked[0].poll.dump()
 
     def render_parts() -> str:
-        found = asked[0] if asked else overview(chosen)
+        found = asked[0] if asked else overview(user, chosen)
         return render_to_string("relationships/_live.html", _context(chosen, found, user=user, heard=heard))
 
     user = signed_in(request)
     heard = request.GET.get("banners", "")
-    poll = Poll.load(cached_seen(f"relationships{chosen.but().query}", ask))
+    poll = Poll.load(cached_seen(user, f"relationships{chosen.but().query}", ask))
     answer = live_answer(
         request,
         region=f"relationships{chosen.query} {heard}",
@@ -93,7 +95,7 @@ def live(request: HttpRequest) -> HttpResponse:
 def _context(chosen: Filter, found: Overview, *, user: User, heard: str | None = None) -> dict[str, Any]:
     """`user` decides by roles alone what is offered: whoever has the same roles is given the same rendering. `heard`:
     the version of the banners that the browser has; None: the page is made anew."""
-    rows, later = chosen.page()
+    rows, later = chosen.page(user)
     standing = banners.banners(found.clusters, found.now)
     version = banners.version(standing)
     return {
@@ -103,7 +105,7 @@ def _context(chosen: Filter, found: Overview, *, user: User, heard: str | None =
         "counters": _counters(chosen, found.counts),
         "banners": None if heard == version else standing,
         "banners_version": version,
-        "rows": [row_of(row, found.now) for row in rows],
+        "rows": rows_of(rows, found.now, user),
         "heads": _heads(chosen),
         "caption": _caption(len(rows), chosen, found.counts),
         "empty": _empty(chosen, found),
@@ -247,10 +249,9 @@ def _kept(chosen: Filter) -> list[tuple[str, str]]:
     return [(name, getattr(chosen, name)) for name in names if getattr(chosen, name)]
 
 
-def _selects(chosen: Filter, clusters: list[Cluster]) -> list[dict[str, Any]]:
-    sources = (
-        Relationship.objects.listed().order_by("source_cluster_name").values_list("source_cluster_name", flat=True)
-    )
+def _selects(chosen: Filter, clusters: list[Cluster], user: User) -> list[dict[str, Any]]:
+    rows = Relationship.objects.visible_to(user).listed()
+    sources = rows.order_by("source_cluster_name").values_list("source_cluster_name", flat=True)
     options = {
         "state": (_("State"), _("Any state"), [(state, _(word)) for state, word in STATE_WORDS.items()]),
         "cluster": (_("Target cluster"), _("Any target cluster"), [(c.name, c.name) for c in clusters]),

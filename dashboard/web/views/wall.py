@@ -19,13 +19,15 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from dashboard.failovers import reading
+from dashboard.accounts.models import User
+from dashboard.failovers import readings
 from dashboard.failovers.lifecycle import ON_THE_CLUSTER, STARTED, State
 from dashboard.failovers.models import Failover, Hold, Request
 from dashboard.fleet.health import Grade
 from dashboard.fleet.models import Cluster, Relationship
 from dashboard.web import screen
 from dashboard.web.filters import Filter
+from dashboard.web.guards import signed_in
 from dashboard.web.live import cached_seen, live_answer
 from dashboard.web.overview import Overview, Poll, overview
 from dashboard.web.templatetags.desk import health_word, leaf
@@ -72,24 +74,25 @@ class Running:
 
 @require_safe
 def wall(request: HttpRequest) -> HttpResponse:
-    return render(request, "wall/page.html", _context(request, overview(Filter())))
+    return render(request, "wall/page.html", _context(request, overview(signed_in(request), Filter())))
 
 
 @require_safe
 def live(request: HttpRequest) -> HttpResponse:
     asked: list[Overview] = []
+    user = signed_in(request)
 
     def ask() -> str:
-        asked.append(overview(Filter()))
+        asked.append(overview(user, Filter()))
         return asked[0].poll.dump()
 
-    poll = Poll.load(cached_seen("wall", ask))
+    poll = Poll.load(cached_seen(user, "wall", ask))
     answer = live_answer(
         request,
         region=f"wall {_query(request)}",
         seen=_seen(poll.seen, poll.at, request.GET.get("seen", "")),
         render=lambda: render_to_string(
-            "wall/_screen.html", _context(request, asked[0] if asked else overview(Filter()))
+            "wall/_screen.html", _context(request, asked[0] if asked else overview(user, Filter()))
         ),
         observed_age=poll.observed_age,
     )
@@ -132,7 +135,7 @@ def _context(request: HttpRequest, found: Overview) -> dict[str, Any]:
         "inactive": counts[Grade.INACTIVE],
         "columns": screen.columns(rows, fields, now) if screen.tiled(rows, fields) else None,
         "grid": None if screen.tiled(rows, fields) else screen.grid(rows, fields, now),
-        **_side(rows, clusters, now),
+        **_side(rows, clusters, now, signed_in(request)),
         "live_url": reverse("wall-live") + (f"?{query}" if query else ""),
         "seen": f"{found.seen}-{int(found.poll.at)}",
         "cadence": CADENCE,
@@ -151,14 +154,14 @@ def _rows(clusters: list[Cluster]) -> list[Relationship]:
 # ── The side: what people do ─────────────────────────────────────────────────
 
 
-def _side(rows: list[Relationship], clusters: list[Cluster], now: datetime) -> dict[str, Any]:
+def _side(rows: list[Relationship], clusters: list[Cluster], now: datetime, user: User) -> dict[str, Any]:
     names = [cluster.name for cluster in clusters]
-    open_now = Failover.objects.filter(state__in=STARTED, relationship__cluster__in=clusters)
+    open_now = Failover.objects.visible_to(user).filter(state__in=STARTED, relationship__cluster__in=clusters)
     failovers = list(open_now.select_related("request", "relationship__cluster").order_by("approved_at", "pk"))
     running = [_running(failover, now) for failover in failovers]
-    concerns = [failover for failover in failovers if reading.concern(failover, now)]
+    concerns = [failover for failover in failovers if readings.concern(failover, now)]
     holds = [hold for hold in Hold.objects.filter(lifted_at=None) if not hold.scope or hold.scope in names]
-    waiting = _waiting(clusters)
+    waiting = _waiting(clusters, user)
     return {
         "running": min(running, key=lambda each: -1 if each.percent is None else each.percent, default=None),
         "running_more": len(running) - 1,
@@ -172,9 +175,10 @@ def _side(rows: list[Relationship], clusters: list[Cluster], now: datetime) -> d
     }
 
 
-def _waiting(clusters: list[Cluster]) -> list[Request]:
-    asked = Request.objects.filter(failovers__state=State.REQUESTED, failovers__relationship__cluster__in=clusters)
-    return list(asked.distinct().order_by("decide_by"))
+def _waiting(clusters: list[Cluster], user: User) -> list[Request]:
+    asked = Request.objects.visible_to(user).filter(failovers__state=State.REQUESTED)
+    here = asked.filter(failovers__relationship__cluster__in=clusters)
+    return list(here.distinct().order_by("decide_by"))
 
 
 def _left(waiting: list[Request], now: datetime) -> str:
@@ -189,7 +193,7 @@ def _running(failover: Failover, now: datetime) -> Running:
     reverting = row.state == "DISCONNECTING" and failover.state in ON_THE_CLUSTER
     percent = int(row.job_percent) if reverting and row.job_percent is not None else None
     left = job.get("estimated_seconds_remaining") if percent is not None else None
-    doubtful = reading.doubtful(failover, now)
+    doubtful = readings.doubtful(failover, now)
     return Running(
         health="unknown" if doubtful else "active",
         title=_("Failover, outcome unknown") if doubtful else _("Failover running"),
