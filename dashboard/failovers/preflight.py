@@ -1,75 +1,20 @@
 """The one list of checks, for the dialog, the approval and the sender: whatever blocks one of them blocks all.
 
-Pure. What is judged is a `Situation`: the relationship as it was read (a moment ago by the sender, seconds ago by the
-page), and what is known around it. The result is the list that people see, worst first, and `blocks()` is what the
-sender obeys. The words are the product's promise; they name the cluster, never "the system".
+Pure. What is judged is a `Situation`; the result is the list that people see, worst first, and `blocks()` is what the
+sender obeys. A planned failover must also show what `planned` asks for; a drill is judged like the real thing, because
+on the cluster it is one. The words are the product's promise; they name the cluster, never "the system".
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from enum import StrEnum
+from datetime import timedelta
 
-from dashboard.failovers.plan import Item
+from dashboard.failovers import planned
+from dashboard.failovers.situation import SKEW_TOLERATED, Check, Situation, Source, Verdict
 from dashboard.qumulo.records import TargetStatus, visible
 from dashboard.words import bare, clock, duration
 
-SKEW_TOLERATED = timedelta(minutes=2)
-
-
-class Verdict(StrEnum):
-    BLOCK = "block"
-    WARN = "warn"
-    PASS = "pass"  # noqa: S105
-    SKIP = "skip"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line of the list. `subject` is a stable key; `words` a sentence; `detail` what stands under it."""
-
-    subject: str
-    verdict: Verdict
-    words: str
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """What is known of the source cluster. `known`: it is one of the clusters here. `answers`: it was read lately."""
-
-    known: bool = False
-    answers: bool = False
-    last_read_at: datetime | None = None
-    mode: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
-    """Everything that a failover of one relationship is judged by, at one moment.
-
-    `status` is None when the cluster has not been read, or its row was not readable. `item` is what was approved; None
-    while the request is being written.
-    """
-
-    now: datetime
-    target: str
-    status: TargetStatus | None
-    read_at: datetime | None
-    answers: bool
-    objective: timedelta
-    source: Source = field(default_factory=Source)
-    trouble: str = ""
-    node_state: str = "ACTIVE"
-    clock_ahead: timedelta | None = None
-    executor: str = "ready"  # ready | missing | refused
-    stalled_since: datetime | None = None
-    source_read_only_since: datetime | None = None
-    other_request: str = ""
-    held: str = ""
-    may_request: bool = True
-    item: Item | None = None
+__all__ = ["SKEW_TOLERATED", "Check", "Situation", "Source", "Verdict", "blocks", "judge"]
 
 
 def judge(situation: Situation) -> list[Check]:
@@ -191,7 +136,10 @@ def _state(s: Situation, status: TargetStatus) -> Check:
 
 
 def _relationship(s: Situation, status: TargetStatus) -> list[Check]:
-    found = [_state(s, status), *_recovery_point(s, status), *_job(s, status), *_source(s, status)]
+    found = [_state(s, status), *_recovery_point(s, status)]
+    found += planned.checks(s, status) if s.mode == "planned" else [*_job(s, status), _source(s, status)]
+    if s.mode == "drill":
+        found.append(_drill(s, status))
     if status.replication_enabled is False:
         found.append(
             Check(
@@ -269,28 +217,27 @@ def _job(s: Situation, status: TargetStatus) -> list[Check]:
     return found
 
 
-def _source(s: Situation, status: TargetStatus) -> list[Check]:
+def _source(s: Situation, status: TargetStatus) -> Check:
     name = visible(status.source_cluster_name)
     if status.source_root_read_only:
-        return [Check("source", Verdict.PASS, "The source is read-only.", f"{name}:{bare(status.source_root_path)}")]
+        return Check("source", Verdict.PASS, "The source is read-only.", f"{name}:{bare(status.source_root_path)}")
     if not s.source.known:
-        return [
-            Check(
-                "source",
-                Verdict.SKIP,
-                f"{name} is not one of the clusters here.",
-                "Whether it answers, and whether clients still write to it, is not known.",
-            )
-        ]
+        unknown = "Whether it answers, and whether clients still write to it, is not known."
+        return Check("source", Verdict.SKIP, f"{name} is not one of the clusters here.", unknown)
     if s.source.answers:
-        words = "Clients may write to both sides."
-        return [Check("source", Verdict.WARN, "The source answers.", words)]
+        return Check("source", Verdict.WARN, "The source answers.", "Clients may write to both sides.")
     heard = f"{name} was last heard at {clock(s.source.last_read_at, s.now)}. " if s.source.last_read_at else ""
-    return [
-        Check(
-            "source",
-            Verdict.WARN,
-            "The source does not answer.",
-            heard + "We cannot tell whether clients still write to it.",
-        )
-    ]
+    unknown = "We cannot tell whether clients still write to it."
+    return Check("source", Verdict.WARN, "The source does not answer.", heard + unknown)
+
+
+def _drill(s: Situation, status: TargetStatus) -> Check:
+    """A drill is no rehearsal: it sends the same call."""
+    place, name = f"{s.target}:{bare(status.target_root_path)}", visible(status.source_cluster_name)
+    return Check(
+        "drill",
+        Verdict.WARN,
+        "A drill breaks replication for real.",
+        f"{name} no longer replicates to {place}, and clients of {s.target} can write there. "
+        "Reconnecting afterwards reverts everything that they have written.",
+    )

@@ -106,7 +106,7 @@ def first_seen(changes: Changes, row: Relationship, status: TargetStatus, at: da
     row.relationship_id = status.id
     row.source_cluster_uuid = status.source_cluster_uuid
     row.first_seen_at = row.state_since = at
-    row.source_read_only_since = _since(row, status, at)
+    row.source_read_only_since = _since(row, status, changes.now)
     _copy(row, status)
     changes.add(row)
     if status.recovery_point is not None:
@@ -130,7 +130,7 @@ def take(changes: Changes, row: Relationship, status: TargetStatus, at: datetime
         row.state_since = at
         if status.state != "DISCONNECTED":
             row.failed_over_at = None  # whatever follows is no longer the result of our failover
-    row.source_read_only_since = _since(row, status, at)
+    row.source_read_only_since = _since(row, status, changes.now)
     _tell(changes, row, status, failed=failed)
     _copy(row, status)
 
@@ -220,7 +220,8 @@ def _cause(row: Relationship, verdict: Verdict, now: datetime) -> str:
 
 
 def _since(row: Relationship, status: TargetStatus, at: datetime) -> datetime | None:
-    """When the source was first seen read-only, without a reading since that showed it writable."""
+    """When the source was first seen read-only, without a reading since that showed it writable. `at` is after the
+    answer was here, not when the reading began: whether a job started later must not be decided by the difference."""
     if not status.source_root_read_only:
         return None
     return row.source_read_only_since or at

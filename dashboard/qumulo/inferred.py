@@ -44,3 +44,12 @@ LATEST = datetime(2100, 12, 31, tzinfo=UTC)
 
 # INFERRED: a job of more than a hundred years is a wrong number, not a duration.
 LONGEST_SECONDS = 100 * 366 * 86400
+
+# DOCUMENTED: the three values of `replication_mode`, which the source alone tells.
+CONTINUOUS = "REPLICATION_CONTINUOUS"
+SNAPSHOT_POLICY = "REPLICATION_SNAPSHOT_POLICY"
+SNAPSHOT_POLICY_WITH_CONTINUOUS = "REPLICATION_SNAPSHOT_POLICY_WITH_CONTINUOUS"
+
+# SEEN LIVE: a job leaves `replication_from_<source cluster>` on the target, one that carried a policy snapshot
+# `replication_from_<source cluster>_<its name>`. INFERRED that it is always so.
+SNAPSHOT_FROM = "replication_from_"
