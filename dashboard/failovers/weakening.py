@@ -76,7 +76,8 @@ def weaker(new: Rules, old: Rules) -> list[str]:
         now = counts.get(share.group, 0)
         # A place for anybody may become one for a group: the sum above tells whether any place is gone.
         if share.group != ANYONE and now < share.count:
-            found.append(f"{number(now).capitalize()} of {share.group} must approve, before {number(share.count)}.")
+            must = f"{number(now).capitalize()} of {share.group} must" if now else f"Nobody of {share.group} need"
+            found.append(f"{must} approve, before {number(share.count)}.")
     if new.decide > old.decide:
         found.append(f"A request waits {duration(new.decide)} for its decision, before {duration(old.decide)}.")
     if new.run > old.run:
