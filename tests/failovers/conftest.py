@@ -11,3 +11,12 @@ def desk(db, cast):
 
     yield Desk(cast)
     access.forget_transports()
+
+
+@pytest.fixture
+def site(db, cast):
+    from dashboard.fleet import access
+    from tests.failovers import desk
+
+    yield desk.site(cast)
+    access.forget_transports()

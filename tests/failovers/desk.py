@@ -13,11 +13,11 @@ from typing import Any
 from django.db import connection
 from django.db.models import DateTimeField, F
 
-from dashboard.accounts.models import User
+from dashboard.accounts.models import Group, User
 from dashboard.accounts.people import actor_of
 from dashboard.database import database_now
-from dashboard.failovers import asking, closing, conduct, execution, guards
-from dashboard.failovers.models import Decision, Failover, Heartbeat, Request
+from dashboard.failovers import asking, closing, conduct, execution, guards, reading
+from dashboard.failovers.models import Decision, Failover, Heartbeat, Policy, Request, Review
 from dashboard.fleet import access, observe
 from dashboard.fleet.models import Cluster, Observation, Relationship
 from dashboard.simulator import ManualClock, World, scenarios, transport
@@ -75,6 +75,11 @@ class Desk:
         values: dict[str, Any] = {"digest": asked.digest, "comment": "Go.", "auth": "Signed in with a password"}
         return conduct.approve(user=user, actor=actor_of(user), request_pk=asked.pk, **values | changes)
 
+    def reject(self, asked: Request, by: User | None = None) -> Request:
+        user = by or self.cast.osei
+        said = {"digest": asked.digest, "comment": "Not now.", "auth": "Signed in with a password"}
+        return conduct.reject(user=user, actor=actor_of(user), request_pk=asked.pk, **said)
+
     def cancel(self, asked: Request, by: User | None = None) -> Request:
         user = by or self.cast.rivera
         return conduct.cancel(user=user, actor=actor_of(user), request_pk=asked.pk)
@@ -113,9 +118,47 @@ class Desk:
         return self.step(failover)
 
     @property
+    def rows(self) -> list[Relationship]:
+        """On `dr`, by path."""
+        here = Relationship.objects.filter(cluster__name="dr").select_related("cluster")
+        return list(here.order_by("target_root_path"))
+
+    def ask_for(self, rows: list[Relationship], **changes: Any) -> Request:
+        values = {"typed": reading.expected_typing(rows), "relationships": rows}
+        return self.request(**values | changes)
+
+    def posts_of(self, failover: Failover) -> int:
+        sim = self.world.clusters[failover.relationship.cluster.name]
+        return len(sim.make_writable_received(failover.relationship.relationship_id))
+
+    @property
     def posts(self) -> int:
         """Make-writable requests that reached the cluster: what all of this is about."""
         return len(self.target.make_writable_received(self.sim.id))
+
+
+def site(cast: Any, *, rows: int = 5) -> Desk:
+    """A site that is down: prod replicated `rows` directories to `dr` (`desk.rows`), and one to `dr-b`."""
+    clock = ManualClock()
+    world = scenarios.pair(clock)
+    prod, target = world.clusters["prod"], world.clusters["dr"]
+    for number in range(rows - 1):
+        world.relate(prod, f"/prod/{number:03d}", target, f"/dr/{number:03d}")
+    world.relate(prod, "/prod/elsewhere", world.add_cluster("dr-b"), "/b/elsewhere")
+    desk = Desk(cast, world)
+    desk.clock = clock
+    observe.observe(desk.register("dr-b").pk)
+    return desk
+
+
+def policy(name: str = "finance", *, shares: dict[str, int], **more: Any) -> Policy:
+    """A policy as the shell makes one, for every cluster unless it says otherwise."""
+    listed = [{"group": group, "count": count} for group, count in shares.items()]
+    return Policy.objects.create(name=name, shares=listed, **more)
+
+
+def group(name: str, *users: User) -> None:
+    Group.objects.get_or_create(name=name)[0].members.add(*(user.person for user in users))
 
 
 def pass_time(seconds: float) -> None:
@@ -124,7 +167,7 @@ def pass_time(seconds: float) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
     guards.drop(connection)
-    for model in (Request, Decision, Failover, Heartbeat, Observation, Cluster, Relationship):
+    for model in (Request, Decision, Review, Failover, Heartbeat, Observation, Cluster, Relationship):
         times = [f.name for f in model._meta.get_fields() if isinstance(f, DateTimeField)]
         model.objects.update(**{name: F(name) - timedelta(seconds=seconds) for name in times})
     guards.install(connection)

@@ -10,13 +10,16 @@ import httpx
 import pytest
 from django.db import connections
 
+from dashboard.accounts.people import actor_of
 from dashboard.audit import chain
 from dashboard.audit.models import Entry
-from dashboard.failovers import execution
+from dashboard.database import database_now
+from dashboard.failovers import conduct, execution
 from dashboard.failovers.lifecycle import Refused, State
-from dashboard.failovers.models import Decision, Failover
+from dashboard.failovers.models import Decision, Failover, Review
 from dashboard.fleet import access
 from dashboard.simulator import faults, transport
+from tests.failovers.desk import pass_time, policy
 
 ROUNDS = 5
 
@@ -26,6 +29,14 @@ def desk(transactional_db, cast):
     from tests.failovers.desk import Desk
 
     yield Desk(cast)
+    access.forget_transports()
+
+
+@pytest.fixture
+def site(transactional_db, cast):
+    from tests.failovers import desk
+
+    yield desk.site(cast)
     access.forget_transports()
 
 
@@ -66,6 +77,82 @@ def test_two_approvers_at_once_approve_once(desk, cast, round_):
     assert _refusals(results) == 1
     assert Decision.objects.count() == 1
     assert Entry.objects.filter(tag="request.approved").count() == 1
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_the_last_two_approvers_at_once_complete_it_once(desk, cast, round_):
+    policy(shares={"": 2})
+    asked = desk.request()
+    assert _refusals(at_once(lambda: desk.approve(asked), lambda: desk.approve(asked, by=cast.lind))) == 0
+    assert Decision.objects.count() == 2
+    tags = Entry.objects.filter(tag__in=("decision.made", "request.approved")).order_by("seq")
+    assert list(tags.values_list("tag", flat=True)) == ["decision.made", "request.approved"]
+    assert asked.failovers.get().state == State.APPROVED
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_approving_and_rejecting_at_once_ends_one_way(desk, cast, round_):
+    asked = desk.request()
+    results = at_once(lambda: desk.approve(asked), lambda: desk.reject(asked, by=cast.lind))
+    assert _refusals(results) == 1
+    assert Decision.objects.count() == 1
+    verdict = Decision.objects.get().verdict
+    assert asked.failovers.get().state == (State.APPROVED if verdict == "approve" else State.REJECTED)
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_approving_at_the_deadline_and_expiring_ends_one_way(desk, round_):
+    asked = desk.request()
+    left = (asked.decide_by - database_now()).total_seconds()
+    pass_time(left - 0.02 * round_)
+    asked.refresh_from_db()
+    results = at_once(lambda: desk.approve(asked), conduct.expire_due)
+    if isinstance(results[0], Refused):
+        conduct.expire_due()  # it came too late for the approval; by now nobody is in time
+        assert not Decision.objects.exists()
+        assert asked.failovers.get().state in (State.EXPIRED, State.REQUESTED)
+        assert database_now() >= asked.decide_by or asked.failovers.get().state == State.EXPIRED
+    else:
+        assert asked.failovers.get().state == State.APPROVED
+        assert not Entry.objects.filter(tag="request.expired").exists()
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_approving_on_an_old_page_while_the_facts_change_is_refused_or_seen(desk, round_):
+    asked = desk.request()
+    desk.clock.pass_time(700)
+    results = at_once(lambda: desk.approve(asked), desk.read)
+    if isinstance(results[0], Refused):
+        assert results[0].field == "seen"
+        assert not Decision.objects.exists()
+    else:
+        facts = Decision.objects.get().facts_seen["items"][0]["facts"]
+        assert facts == asked.facts_seen["items"][0]["facts"]  # it came before the reading, on what was shown
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_two_requests_for_many_that_overlap_are_one_and_none_waits_for_ever(site, cast, round_):
+    rows = site.rows
+    results = at_once(
+        lambda: site.ask_for(rows[:4]),
+        lambda: site.ask_for(rows[:0:-1], by=cast.tanaka),
+    )
+    assert _refusals(results) == 1
+    assert Failover.objects.count() == 4
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_two_reviews_of_one_person_at_once_are_one(desk, cast, round_):
+    policy(shares={"": 1}, break_glass=True)
+    asked = desk.request(break_glass=True)
+
+    def review():
+        return conduct.review(
+            user=cast.osei, actor=actor_of(cast.osei), request_pk=asked.pk, comment="Looked.", auth=""
+        )
+
+    assert _refusals(at_once(review, review)) == 1
+    assert Review.objects.count() == 1
 
 
 @pytest.mark.parametrize("round_", range(ROUNDS))
