@@ -1,5 +1,7 @@
 """The verbs on people and accounts, and who is who in the ledger. Each verb is one transaction with its
 ledger entry.
+
+Names of clusters are taken as they are: whether there is such a cluster is asked by whoever offers the choice.
 """
 
 from __future__ import annotations
@@ -13,12 +15,13 @@ from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 
 from dashboard.accounts.models import Group, Person, User
-from dashboard.accounts.roles import Role
+from dashboard.accounts.roles import SCOPED, Role
 from dashboard.audit import chain
 from dashboard.audit.chain import Actor
 from dashboard.audit.tags import Tag
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_CLUSTER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Refused(Exception):
@@ -31,7 +34,7 @@ def add(name: str, *, roles: Sequence[str], password: str, actor: Actor, person:
     """
     if not _NAME.fullmatch(name):
         raise Refused(f"{name!r} is not a name; use up to 64 letters, digits, dots, dashes, underscores or @.")
-    known = _known(roles)
+    known = known_roles(roles)
     if person and email:
         raise Refused("An e-mail address belongs to a new person; leave it out when the person exists.")
     if email:
@@ -40,7 +43,7 @@ def add(name: str, *, roles: Sequence[str], password: str, actor: Actor, person:
         with transaction.atomic():
             if User.objects.filter(username__iexact=name).exists():
                 raise Refused(f"There is already an account {name}.")
-            owner = _person(person) if person else _new_person(name, email)
+            owner = person_labelled(person) if person else _new_person(name, email)
             user = User(username=name, person=owner, roles=known)
             _set_password(user, password)
             user.save(force_insert=True)
@@ -48,7 +51,7 @@ def add(name: str, *, roles: Sequence[str], password: str, actor: Actor, person:
                 Tag.PERSON_ADDED,
                 actor=actor,
                 object=f"person:{name}",
-                words=f"Account {name} of {owner.label}: {_list(known)}.",
+                words=f"Account {name} of {owner.label}: {listed(known)}.",
                 detail={"account": name, "person": owner.pk, "label": owner.label, "roles": known},
             )
     except IntegrityError:  # somebody else took the name between the look and the insert
@@ -69,14 +72,15 @@ def change(
     """
     if not (roles or password or restore):
         raise Refused("Say what to change: roles, the password, or that the account is restored.")
-    known = _known(roles) if roles is not None else None
+    known = known_roles(roles) if roles is not None else None
     with transaction.atomic():
-        user = _account(name)
+        user = account_named(name)
         detail: dict[str, chain.JSON] = {"account": user.username, "person": user.person_id}
         words: list[str] = []
         if known is not None:
+            not_their_own(actor, user.person_id)
             detail |= {"roles_before": user.roles, "roles": known}
-            words.append(f"roles {_list(known)}, before {_list(user.roles)}")
+            words.append(f"roles {listed(known)}, before {listed(user.roles)}")
             user.roles = known
         if password is not None:
             _set_password(user, password)
@@ -102,7 +106,7 @@ def remove(name: str, *, actor: Actor) -> User:
     point to it.
     """
     with transaction.atomic():
-        user = _account(name)
+        user = account_named(name)
         if not user.is_active:
             raise Refused(f"The account {user.username} is already removed.")
         user.is_active = False
@@ -145,14 +149,14 @@ def actor_of(user: User, ip: str = "") -> Actor:
     return Actor("user", user.person.label, person_id=user.person_id, account=user.username, ip=ip)
 
 
-def _account(name: str) -> User:
+def account_named(name: str) -> User:
     try:
         return User.objects.select_for_update(of=("self",)).select_related("person").get(username__iexact=name)
     except User.DoesNotExist:
         raise Refused(f"There is no account {name}.") from None
 
 
-def _person(label: str) -> Person:
+def person_labelled(label: str) -> Person:
     try:
         return Person.objects.get(label__iexact=label)
     except Person.DoesNotExist:
@@ -167,12 +171,27 @@ def _new_person(label: str, email: str) -> Person:
     return Person.objects.create(label=label, email=email.lower() or None)
 
 
-def _known(roles: Sequence[str]) -> list[str]:
-    unknown = [role for role in roles if role not in list(Role)]
-    if unknown or not roles:
-        said = f"There is no role {unknown[0]}" if unknown else "An account needs a role"
-        raise Refused(f"{said}; the roles are {_list(list(Role))}.")
-    return [role.value for role in Role if role in roles]
+def known_roles(roles: Sequence[str]) -> list[str]:
+    """Each once, in the order of `Role`, and without those that a role for every cluster contains."""
+    if not roles:
+        raise Refused(f"An account needs a role; the roles are {listed(list(Role))}.")
+    for each in roles:
+        role, at, cluster = each.partition("@")
+        if role not in list(Role):
+            raise Refused(f"There is no role {role}; the roles are {listed(list(Role))}.")
+        if at and role not in SCOPED:
+            raise Refused(f"The role {role} is for the whole desk; it cannot be limited to a cluster.")
+        if at and not _CLUSTER.fullmatch(cluster):
+            raise Refused(f"{cluster!r} is not the name of a cluster.")
+    kept = {each for each in roles if "@" not in each or each.partition("@")[0] not in roles}
+    return [each for role in Role for each in sorted(kept) if each.partition("@")[0] == role]
+
+
+def not_their_own(actor: Actor, person: int) -> None:
+    if actor.person_id == person:
+        raise Refused(
+            "Nobody changes the roles or groups of their own person, whichever account it is. Ask another admin."
+        )
 
 
 def _set_password(user: User, password: str) -> None:
@@ -192,5 +211,5 @@ def _check_email(email: str) -> None:
         raise Refused(f"{email!r} is not an e-mail address.") from None
 
 
-def _list(words: Sequence[str]) -> str:
+def listed(words: Sequence[str]) -> str:
     return ", ".join(words) or "none"

@@ -45,6 +45,33 @@ def test_roles_add_up_and_none_contains_another() -> None:
     assert [role for role in Role if both.has(role)] == [Role.OPERATOR, Role.APPROVER]
 
 
+def test_a_role_can_be_limited_to_clusters_and_one_for_all_contains_the_limited_ones() -> None:
+    user = add("j.lind", "approver@dr-west", "viewer@edge", "approver@dr-east", "approver@dr-west")
+    assert user.role_names == user.roles == ["viewer@edge", "approver@dr-east", "approver@dr-west"]
+    assert user.has(Role.APPROVER)
+    assert [user.has(Role.APPROVER, at) for at in ("dr-west", "dr-east", "edge")] == [True, True, False]
+    assert user.scope == {"dr-west", "dr-east", "edge"}
+    assert add("all", "approver@dr-west", "approver", "viewer@edge").roles == ["viewer@edge", "approver"]
+
+
+def test_a_role_of_the_whole_desk_beside_a_limited_one_sees_everything_and_acts_only_there() -> None:
+    user = add("both", "viewer", "operator@dr-west")
+    assert user.scope is None
+    assert [user.has(Role.OPERATOR, at) for at in ("dr-west", "dr-east")] == [True, False]
+
+
+def test_who_is_limited_to_a_cluster_reads_no_audit_trail() -> None:
+    assert not people.may_see_audit(add("west", "approver@dr-west"))
+    assert people.may_see_audit(add("all", "approver"))
+
+
+def test_people_with_a_role_at_several_clusters_have_it_at_each() -> None:
+    west, both, everywhere = add("a", "approver@w"), add("b", "approver@w", "approver@e"), add("c", "approver")
+    assert people.people_with(Role.APPROVER) == [west, both, everywhere]
+    assert people.people_with(Role.APPROVER, at=["w"]) == [west, both, everywhere]
+    assert people.people_with(Role.APPROVER, at=["w", "e"]) == [both, everywhere]
+
+
 def test_superusers_of_django_are_nobody_here() -> None:
     user = User(username="su", is_superuser=True, is_staff=True)
     assert not any(user.has(role) for role in Role)
@@ -108,6 +135,12 @@ def test_the_actor_of_an_account_is_its_person(cast: Cast) -> None:
         ("J.LIND", ["viewer"], {}, "There is already an account J.LIND."),
         ("lind2", ["viewer"], {"person": "nobody"}, "There is no person nobody."),
         ("lind2", ["boss"], {}, "There is no role boss; the roles are viewer, operator, approver, auditor, admin."),
+        ("lind2", ["admin@dr-west"], {}, "The role admin is for the whole desk; it cannot be limited to a cluster."),
+        ("lind2", ["auditor@x"], {}, "The role auditor is for the whole desk; it cannot be limited to a cluster."),
+        ("lind2", ["boss@dr-west"], {}, "There is no role boss; "),
+        ("lind2", ["viewer@"], {}, "'' is not the name of a cluster."),
+        ("lind2", ["viewer@dr west"], {}, "'dr west' is not the name of a cluster."),
+        ("lind2", ["viewer@a@b"], {}, "'a@b' is not the name of a cluster."),
         ("lind2", [], {}, "An account needs a role; the roles are viewer, operator, approver, auditor, admin."),
         (
             "lind2",

@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 from dashboard.accounts.models import User
 from dashboard.audit import chain
 from dashboard.audit.models import Entry
+from dashboard.fleet.models import Cluster
 
 pytestmark = pytest.mark.django_db
 
@@ -70,6 +71,16 @@ def test_change_replaces_roles_and_password_and_restores(secret: Path) -> None:
     said = person("change", "j.lind", "--role", "operator", "--password-file", secret, "--restore")
     assert said == "Changed j.lind (operator).\n"
     assert authenticate(username="j.lind", password="battery staple") is not None
+
+
+def test_a_role_is_limited_only_to_a_cluster_that_is_there(secret: Path) -> None:
+    Cluster.objects.create(name="dr-west", url="https://x:8000", uuid="west")
+    said = person("add", "j.lind", "--role", "approver@dr-west", "--role", "viewer", "--password-file", secret)
+    assert said == "Added j.lind (viewer, approver@dr-west), an account of j.lind.\n"
+    for verb in (("add", "k.osei", "--password-file", secret), ("change", "j.lind")):
+        with pytest.raises(CommandError, match=r"There is no cluster named dr-wset\."):
+            person(*verb, "--role", "approver@dr-wset")
+    assert User.objects.get().roles == ["viewer", "approver@dr-west"]
 
 
 @pytest.mark.parametrize(

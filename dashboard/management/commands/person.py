@@ -11,12 +11,19 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from dashboard.accounts import people
 from dashboard.accounts.models import User
-from dashboard.accounts.roles import Role
+from dashboard.accounts.roles import SCOPED, Role
 from dashboard.audit.chain import cli
+from dashboard.fleet import registry
+
+_SCOPED = f"{', '.join(SCOPED[:-1])} and {SCOPED[-1]} can be limited to one cluster: approver@dr-west."
 
 
 class Command(BaseCommand):
-    help = "Add, change, remove and list people. Roles: " + "; ".join(f"{role} {role.meaning}" for role in Role) + "."
+    help = (
+        "Add, change, remove and list people. Roles: "
+        + "; ".join(f"{role} {role.meaning}" for role in Role)
+        + f". {_SCOPED}"
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="add|change|remove|list")
@@ -39,10 +46,11 @@ class Command(BaseCommand):
         verb = {"add": self._add, "change": self._change, "remove": self._remove, "list": self._list}[options["verb"]]
         try:
             verb(options)
-        except people.Refused as refused:
+        except (people.Refused, registry.Refused) as refused:
             raise CommandError(str(refused)) from None
 
     def _add(self, options: dict[str, Any]) -> None:
+        _check_clusters(options["role"])
         user = people.add(
             options["name"],
             roles=options["role"],
@@ -54,6 +62,7 @@ class Command(BaseCommand):
         self.stdout.write(f"Added {user.username} ({', '.join(user.role_names)}), an account of {user.person.label}.")
 
     def _change(self, options: dict[str, Any]) -> None:
+        _check_clusters(options["role"] or [])
         user = people.change(
             options["name"],
             actor=cli(),
@@ -75,6 +84,13 @@ class Command(BaseCommand):
             roles = ", ".join(user.role_names) if user.is_active else "removed"
             of = "" if user.person.label == user.username else f"  (of {user.person.label})"
             self.stdout.write(f"{user.username:<24} {roles}{of}")
+
+
+def _check_clusters(roles: list[str]) -> None:
+    """A name that is mistyped would limit somebody to nothing."""
+    for role in people.known_roles(roles) if roles else []:
+        if "@" in role:
+            registry.find(role.partition("@")[2])
 
 
 def _password(path: Path) -> str:
