@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.failovers.build import item
 
 
 def _text(items=None, **changes) -> str:
-    said = {"reason": "dc1 lost power", "ticket": "INC-1", "mode": "unplanned", "rules": Rules()}
+    said: dict[str, Any] = {"reason": "dc1 lost power", "ticket": "INC-1", "mode": "unplanned", "rules": Rules()}
     return plan.write(items or [item()], **said | changes)
 
 
