@@ -31,10 +31,14 @@ class Line:
     kind: str = ""
 
 
-def log(asked: Request) -> list[Line]:
-    failovers = list(asked.failovers.select_related("relationship__cluster"))
+MOST = 500  # lines of the ledger; a request for many relationships has more, and each of them its own page
+
+
+def log(asked: Request, only: Failover | None = None) -> list[Line]:
+    """Of a request and all that it carries, or of it and the one failover of a page."""
+    failovers = [only] if only else list(asked.failovers.select_related("request", "relationship__cluster"))
     names = {asked.number, *(failover.number for failover in failovers)}
-    entries = Entry.objects.filter(object__in=names).order_by("-seq")[:500]
+    entries = Entry.objects.filter(object__in=names).order_by("-seq")[:MOST]
     lines = [_entry(entry) for entry in reversed(entries)]
     for failover in failovers:
         lines += _readings(failover)

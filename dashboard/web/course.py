@@ -335,7 +335,7 @@ class Course:
 
     @cached_property
     def log(self) -> list[story.Line]:
-        return story.log(self.asked)
+        return story.log(self.asked, self.failover)
 
 
 def took_last(relationship_pk: int) -> timedelta | None:
