@@ -20,3 +20,15 @@ def site(db, cast):
 
     yield desk.site(cast)
     access.forget_transports()
+
+
+@pytest.fixture
+def pair(db):
+    """One cluster with one relationship, which can be given more."""
+    from dashboard.fleet import access
+    from tests.fleet.lookout import Lookout
+
+    watching = Lookout()
+    watching.read()
+    yield watching
+    access.forget_transports()
