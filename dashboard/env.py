@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -36,6 +38,36 @@ def number(name: str, default: float, *, least: float = 0) -> float:
 
 def listing(name: str, default: str = "") -> list[str]:
     return [part.strip() for part in text(name, default).split(",") if part.strip()]
+
+
+def address(name: str, *schemes: str) -> str:
+    """A URL of one of these schemes, without a slash at its end. What it holds is a secret and is not repeated."""
+    url = secret(name).rstrip("/")
+    if url and (url.partition("://")[0] not in schemes or not urlsplit(url).hostname or len(url.split()) != 1):
+        raise ImproperlyConfigured(f"{name} is not the address that it must be; write {'://… or '.join(schemes)}://….")
+    return url
+
+
+def named_urls(name: str) -> dict[str, str]:
+    """`chat=slack://… pager=json://…`, between them spaces or new lines. The URLs are secrets and are not repeated."""
+    found: dict[str, str] = {}
+    for position, word in enumerate(secret(name).split(), start=1):
+        match = re.fullmatch(r"([a-z][a-z0-9-]{0,31})=(\S+://\S*)", word)
+        if match is None:
+            raise ImproperlyConfigured(
+                f"{name}: part {position} is not NAME=URL; a name has small letters, digits and dashes."
+            )
+        if match[1] in found:
+            raise ImproperlyConfigured(f"{name}: the name {match[1]} is there twice.")
+        found[match[1]] = match[2]
+    return found
+
+
+def choice(name: str, default: str, choices: Sequence[str]) -> str:
+    value = text(name).lower() or default
+    if value not in choices:
+        raise ImproperlyConfigured(f"{name} is {value!r}; write {', '.join(choices[:-1])} or {choices[-1]}.")
+    return value
 
 
 def duration(name: str, default: str) -> timedelta:

@@ -227,11 +227,17 @@ LOGGING = {
     "disable_existing_loggers": False,
     "filters": {"clean": {"()": "dashboard.logs.Clean"}},
     "formatters": {"json": {"()": "dashboard.logs.JsonLines"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["clean"]}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["clean"]},
+        "nowhere": {"class": "logging.NullHandler"},
+    },
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},
+        # Both write addresses of chats, which hold tokens. What came of a notice is told by its channel.
+        "apprise": {"level": "WARNING", "handlers": ["nowhere"], "propagate": False},
+        "urllib3": {"level": "WARNING", "handlers": ["nowhere"], "propagate": False},
         "django.server": {"level": "WARNING"},
     },
 }
