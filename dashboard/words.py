@@ -1,4 +1,4 @@
-"""How times, lengths and paths are written, for pages, checks and the ledger alike. Pure; no Django.
+"""How times, lengths, sizes and paths are written, for pages, checks and the ledger alike. Pure; no Django.
 
 The browser's clock.js ticks the same words on; a test holds the two together.
 """
@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 from dashboard.qumulo.records import visible
 
-__all__ = ["bare", "clock", "duration", "to_type", "visible"]
+__all__ = ["bare", "clock", "duration", "size", "to_type", "visible"]
 
+_POWERS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -27,6 +28,16 @@ def duration(length: timedelta | float) -> str:
                 words += f" {rest} {smaller_unit}" if rest else ""
             return words
     return "0 s"
+
+
+def size(count: float) -> str:
+    """Of data: `41.2 GB`, powers of 1000, three digits. Never negative."""
+    amount, power = float(max(count, 0)), 0
+    while amount >= 999.5 and power + 1 < len(_POWERS):
+        amount, power = amount / 1000, power + 1
+    # Fewer than ten bytes are no measurement, and 9.996 is written 10.0, not 10.00.
+    digits = 0 if power == 0 or amount >= 99.95 else 1 if amount >= 9.995 else 2
+    return f"{amount:.{digits}f} {_POWERS[power]}"
 
 
 def clock(moment: datetime | None, now: datetime) -> str:

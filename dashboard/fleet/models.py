@@ -266,11 +266,16 @@ class Event(models.Model):
 
 
 class RecoveryPoint(models.Model):
-    """History of recovery points, at most one in five minutes, for the chart. Pruned after HISTORY_DAYS."""
+    """History of recovery points, each the start of a job that succeeded, with what was seen of that job (`jobs`). At
+    most one in five minutes after a relationship's first hour. Pruned after HISTORY_DAYS."""
 
     relationship = models.ForeignKey(Relationship, on_delete=models.CASCADE, related_name="recovery_points")
     at = models.DateTimeField(help_text="The recovery point itself.")
     seen_at = models.DateTimeField(help_text="When we first saw it.")
+    covers = models.DurationField(null=True, help_text="What is kept reaches so much further than before it.")
+    copied = models.BigIntegerField(
+        null=True, help_text="Bytes, as the job reported them last; empty when it was not seen so late."
+    )
 
     class Meta:
         ordering = ("seen_at", "pk")

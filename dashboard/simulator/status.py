@@ -73,6 +73,8 @@ def _common(it: Relationship, now: Time) -> Json:
     # Nobody knows whether a revert reports itself as a job, so it does both, by switch (INVENTED).
     hidden = it.state is State.DISCONNECTING and not it.revert_shows_progress
     runs = None if hidden else it.work
+    # A recovery point is the start of its job (DOCUMENTED), so both are stamped by the same clock: the source's.
+    clock = it.source.cluster if it.state is State.ESTABLISHED else it.target.cluster
     return {
         "id": it.id,
         "state": it.state.value,
@@ -86,7 +88,7 @@ def _common(it: Relationship, now: Time) -> Json:
         "target_root_path": it.target.path,
         "target_root_read_only": it.target.read_only,
         "job_state": "REPLICATION_RUNNING" if runs else "REPLICATION_NOT_RUNNING",
-        "job_start_time": wire.timestamp(runs.begun) if runs else "",
+        "job_start_time": wire.timestamp(runs.begun + clock.clock_ahead) if runs else "",
         "recovery_point": wire.timestamp(it.recovery_point),
         "error_from_last_job": it.error_from_last_job,
         "duration_of_last_job": wire.duration(it.duration_of_last_job),

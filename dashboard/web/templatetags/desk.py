@@ -47,7 +47,6 @@ VERDICTS = {
     "block": ("critical", "c-block", gettext_noop("Block")),
     "skip": ("normal", "h-inactive", gettext_noop("Skipped")),
 }
-_POWERS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 
 
 # ── Words ──
@@ -62,14 +61,7 @@ def dur(length: timedelta | float | None) -> str:
 @register.filter("bytes")
 def bytes_(size: float | None) -> str:
     """`41.2 GB`: powers of 1000, three digits; "" for None."""
-    if size is None:
-        return ""
-    amount, power = float(max(size, 0)), 0
-    while amount >= 999.5 and power + 1 < len(_POWERS):
-        amount, power = amount / 1000, power + 1
-    # Fewer than ten bytes are no measurement, and 9.996 is written 10.0, not 10.00.
-    digits = 0 if power == 0 or amount >= 99.95 else 1 if amount >= 9.995 else 2
-    return f"{amount:.{digits}f} {_POWERS[power]}"
+    return "" if size is None else words.size(size)
 
 
 @register.filter
