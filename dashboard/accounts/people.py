@@ -187,6 +187,11 @@ def known_roles(roles: Sequence[str]) -> list[str]:
     return [each for role in Role for each in sorted(kept) if each.partition("@")[0] == role]
 
 
+def clusters_of(roles: Iterable[str]) -> set[str]:
+    """Names of the clusters that these roles are limited to."""
+    return {each.partition("@")[2] for each in roles if "@" in each}
+
+
 def not_their_own(actor: Actor, person: int) -> None:
     if actor.person_id == person:
         raise Refused(

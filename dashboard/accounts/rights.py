@@ -35,35 +35,39 @@ _GROUP = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _Line: TypeAlias = tuple[Tag, str, str, "dict[str, chain.JSON]"]
 
 
+def check(user: User, *, roles: Sequence[str], groups: Sequence[str], seen: str, actor: Actor) -> None:
+    """Raises Refused when `grant` would. Ask before somebody confirms who they are: a confirmation is good for once."""
+    known = known_roles(roles)
+    if seen != version_of(user):
+        raise Refused(f"Somebody else has changed {user.username} since this page was made. Look at it again.")
+    not_their_own(actor, user.person_id)
+    if missing := sorted(set(groups) - set(Group.objects.values_list("name", flat=True))):
+        raise Refused(f"There is no group {missing[0]}.")
+    if known == user.roles and set(groups) == groups_of([user.person_id])[user.person_id]:
+        raise Refused("Nothing is different from before.")
+
+
 def grant(name: str, *, roles: Sequence[str], groups: Sequence[str], seen: str, auth: str, actor: Actor) -> User:
     """Replace an account's roles and the groups of its person, as one page shows them together. `seen` is `version_of`
     the account as that page showed it, `auth` how its reader proved to be themselves.
     """
-    known = known_roles(roles)
+    known, wanted = known_roles(roles), set(groups)
     with transaction.atomic():
         user = account_named(name)
         # In one order, like every verb that locks several, and before the ledger, which all of them lock last.
-        chosen = list(Group.objects.select_for_update().order_by("pk"))
-        if seen != version_of(user):
-            raise Refused(f"Somebody else has changed {user.username} since this page was made. Look at it again.")
-        not_their_own(actor, user.person_id)
-        if missing := sorted(set(groups) - {group.name for group in chosen}):
-            raise Refused(f"There is no group {missing[0]}.")
-        before, after = set(groups_of([user.person_id])[user.person_id]), set(groups)
-        if known == user.roles and before == after:
-            raise Refused("Nothing is different from before.")
-        entries = [
-            _set_members(group, _members(group) ^ {user.person_id}) for group in chosen if group.name in before ^ after
-        ]
+        all_groups = list(Group.objects.select_for_update().order_by("pk"))
+        check(user, roles=roles, groups=groups, seen=seen, actor=actor)
+        changing = groups_of([user.person_id])[user.person_id] ^ wanted
+        lines = [_set_members(each, _members(each) ^ {user.person_id}) for each in all_groups if each.name in changing]
         if known != user.roles:
             words = f"Account {user.username}: roles {listed(known)}, before {listed(user.roles)}."
             detail: dict[str, chain.JSON] = {"account": user.username, "person": user.person_id}
             detail |= {"roles_before": user.roles, "roles": known}
-            entries.append((Tag.PERSON_CHANGED, f"person:{user.username}", words, detail))
+            lines.append((Tag.PERSON_CHANGED, f"person:{user.username}", words, detail))
             user.roles = known
             user.save()
-        for tag, about, said, what in entries:
-            chain.append(tag, actor=actor, object=about, words=said, detail={**what, "auth": auth})
+        for tag, about, words, detail in lines:
+            chain.append(tag, actor=actor, object=about, words=words, detail=detail | {"auth": auth})
     return user
 
 

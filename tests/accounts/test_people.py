@@ -50,7 +50,7 @@ def test_a_role_can_be_limited_to_clusters_and_one_for_all_contains_the_limited_
     assert user.role_names == user.roles == ["viewer@edge", "approver@dr-east", "approver@dr-west"]
     assert user.has(Role.APPROVER)
     assert [user.has(Role.APPROVER, at) for at in ("dr-west", "dr-east", "edge")] == [True, True, False]
-    assert user.scope == {"dr-west", "dr-east", "edge"}
+    assert user.scope == frozenset(("dr-west", "dr-east", "edge"))
     assert add("all", "approver@dr-west", "approver", "viewer@edge").roles == ["viewer@edge", "approver"]
 
 

@@ -88,9 +88,8 @@ class Command(BaseCommand):
 
 def _check_clusters(roles: list[str]) -> None:
     """A name that is mistyped would limit somebody to nothing."""
-    for role in people.known_roles(roles) if roles else []:
-        if "@" in role:
-            registry.find(role.partition("@")[2])
+    for cluster in people.clusters_of(people.known_roles(roles) if roles else []):
+        registry.find(cluster)
 
 
 def _password(path: Path) -> str:
