@@ -42,6 +42,9 @@ RELATIONSHIP_HANDLES: dict[str, type | tuple[type, ...]] = {
     "revert_error": str,
     "reconnect_takes": _NUMBER,
     "move_recovery_point": _NUMBER,
+    "source_read_only": bool,
+    "replication_mode": str,
+    "policy_snapshot": str,
 }
 CLUSTER_HANDLES: dict[str, type | tuple[type, ...]] = {
     "name": str,
@@ -137,6 +140,12 @@ class Control:
                     if value not in RevertEnds.__members__:
                         raise wire.undecodable("revert_ends is DONE, HANGS or FAILS")
                     it.revert_ends = RevertEnds(str(value))
+                elif name == "source_read_only":
+                    it.source.read_only = value is True
+                elif name == "replication_mode":
+                    it.settings.replication_mode = str(value)
+                elif name == "policy_snapshot":
+                    it.take_policy_snapshot(str(value))
                 elif name == "stalls":
                     it.jobs_stall() if value else it.jobs_work()
                 else:

@@ -65,13 +65,15 @@ class Relationship:
         """Play what is due until `now`."""
         while (due := self._due()) is not None and due <= now:
             self._happen(due)
+        if self.work is None and self.next_job_at is not None:
+            self.next_job_at = max(self.next_job_at, now)  # what lets jobs start again later does not start them now
 
     def _due(self) -> Time | None:
         if self.work is not None:
             return self.work.ends
         if self.state is not State.ESTABLISHED or not self.settings.replication_enabled:
             return None
-        if self.next_job_at is None:
+        if self.next_job_at is None or (self.settings.only_policy_snapshots and not self.queue):
             return None
         return max(self.next_job_at, self.next_active_at or 0)
 
@@ -196,8 +198,9 @@ class Relationship:
         self.end_reason = f"The relationship was deleted on the {side} cluster."
 
     def replicate(self, now: Time) -> None:
+        """Start a job now; where only policy snapshots are replicated and none waits, there is none (INVENTED)."""
         self._require(State.ESTABLISHED)
-        if self.work is None:
+        if self.work is None and (self.queue or not self.settings.only_policy_snapshots):
             self.start_job(now)
 
     def abort(self, now: Time) -> None:
@@ -248,6 +251,15 @@ class Relationship:
             self.error, self.stalls = "", False
             if self.state is State.ESTABLISHED and self.work is not None and self.work.stands_at is not None:
                 self.work = Work(now - self.work.fraction(now) * self.work.takes, self.work.takes)
+
+    def take_policy_snapshot(self, name: str) -> None:
+        """A snapshot policy of the source takes one now: it waits until a job carries it, before anything else
+        (DOCUMENTED)."""
+        with self.target.cluster.world.entered() as now:
+            self.advance(now)
+            at = now + self.source.cluster.clock_ahead
+            number = self.source.cluster.next_snapshot()
+            self.queue.append(wire.snapshot(number, name, at, file_id=self.source.root_id, by_policy=True))
 
     def move_recovery_point(self, seconds: float) -> None:
         """Shift it; negative is backwards, which no healthy cluster does."""

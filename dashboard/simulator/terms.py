@@ -72,3 +72,8 @@ class Settings:
     blackout_window_timezone: str = "UTC"
     blackout_windows: list[Any] = field(default_factory=list)
     snapshot_policies: list[Any] = field(default_factory=list)
+
+    @property
+    def only_policy_snapshots(self) -> bool:
+        """No job starts but for a policy snapshot: what changed after the last of them stays behind (DOCUMENTED)."""
+        return self.replication_mode == "REPLICATION_SNAPSHOT_POLICY"

@@ -172,8 +172,15 @@ def test_the_control_changes_relationships_and_clusters(own):
     dr = own.cluster("dr")
     (relationship,) = own.told("GET", "/simulator/relationships")["entries"]
     handles = {"revert_ends": "HANGS", "move_recovery_point": -3600, "stalls": True, "every": 5}
-    changed = own.told("PATCH", f"/simulator/relationships/{relationship['id']}", handles)
+    source = {"source_read_only": True, "replication_mode": "REPLICATION_SNAPSHOT_POLICY", "policy_snapshot": "hourly"}
+    changed = own.told("PATCH", f"/simulator/relationships/{relationship['id']}", handles | source)
     assert changed["recovery_point"] < relationship["recovery_point"]
+    assert changed["source_root_read_only"] is True
+    prod = own.cluster("prod")
+    headers = {"Authorization": f"Bearer {prod['reader_token']}"}
+    answer = own.client.get(f"{prod['url']}/v2/replication/source-relationships/status/", headers=headers)
+    (said,) = answer.json()
+    assert (said["replication_mode"], said["queued_snapshot_count"]) == ("REPLICATION_SNAPSHOT_POLICY", 1)
     own.told("PATCH", "/simulator/clusters/dr", {"name": "dr-renamed", "clock_ahead": 7200})
     assert own.client.get(f"{dr['url']}/v1/cluster/settings").json() == {"cluster_name": "dr-renamed"}
     own.told("PATCH", "/simulator/clusters/dr", {"expire_tokens": True})

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 
-from dashboard.simulator import ManualClock, Relationship, RevertEnds, State, World, wire
+from dashboard.simulator import ManualClock, Relationship, RevertEnds, State, World, transport, wire
 
 
 @pytest.fixture
@@ -223,6 +224,80 @@ def test_a_policy_snapshot_is_replicated_before_its_time_and_kept_under_its_name
     assert at(status["recovery_point_snapshot"]["timestamp"]) == pytest.approx(taken, abs=1e-5)
 
 
+def _on_the_source(finance, method, path, body=None):
+    """What its admin asks of it, through its own door."""
+    cluster = finance.source.cluster
+    with httpx.Client(transport=transport(cluster), base_url="https://x") as client:
+        who = {"username": cluster.username, "password": cluster.password}
+        client.headers["Authorization"] = f"Bearer {client.post('/v1/session/login', json=who).json()['bearer_token']}"
+        answer = client.request(method, f"/v2/replication/source-relationships/{finance.id}{path}", json=body)
+    assert answer.is_success, answer.text
+
+
+def test_a_planned_failover_can_be_played_by_the_calls_of_the_api(clock, finance):
+    """Source read-only, one more job, a recovery point later than that: both ends show it."""
+    clock.pass_time(10)
+    _on_the_source(finance, "PATCH", "", {"source_root_read_only": True})
+    since = clock()
+    assert finance.status()["source_root_read_only"] is True
+    assert finance.source_status()["source_root_read_only"] is True
+    clock.pass_time(5)
+    _on_the_source(finance, "POST", "/replicate")
+    assert finance.status()["job_state"] == "REPLICATION_RUNNING"
+    clock.pass_time(61)
+    status = finance.status()
+    assert (status["job_state"], status["error_from_last_job"]) == ("REPLICATION_NOT_RUNNING", "")
+    assert at(status["recovery_point"]) > since
+
+
+def test_where_only_policy_snapshots_are_replicated_a_job_after_read_only_brings_old_data(clock, finance):
+    """The trap: its recovery point is later than the source is read-only, what it brought is not, and no job follows
+    until continuous replication is on."""
+    finance.settings.replication_mode = "REPLICATION_SNAPSHOT_POLICY"
+    finance.take_policy_snapshot("hourly")
+    taken = clock()
+    clock.pass_time(200)
+    finance.source.read_only = True
+    since = clock()
+    clock.pass_time(400)
+    trapped = finance.status()
+    assert at(trapped["recovery_point"]) > since
+    assert at(trapped["recovery_point_snapshot"]["timestamp"]) == pytest.approx(taken, abs=1e-5)
+    assert trapped["recovery_point_snapshot"]["name"] == "replication_from_prod_hourly"
+
+    clock.pass_time(7200)
+    finance.replicate(clock())
+    assert finance.status() == trapped
+    _on_the_source(finance, "PATCH", "", {"replication_mode": "REPLICATION_SNAPSHOT_POLICY_WITH_CONTINUOUS"})
+    switched = clock()
+    clock.pass_time(61)
+    status = finance.status()
+    assert at(status["recovery_point"]) == pytest.approx(switched, abs=1e-5), "not at a time when no job could start"
+    assert status["recovery_point_snapshot"]["name"] == "replication_from_prod"
+
+
+def test_policy_snapshots_go_before_continuous_jobs(clock, finance):
+    finance.settings.replication_mode = "REPLICATION_SNAPSHOT_POLICY_WITH_CONTINUOUS"
+    finance.take_policy_snapshot("hourly")
+    finance.take_policy_snapshot("daily")
+    names = []
+    for _ in range(3):
+        finance.replicate(clock())
+        clock.pass_time(61)
+        names.append(finance.status()["recovery_point_snapshot"]["name"])
+    assert names == ["replication_from_prod_hourly", "replication_from_prod_daily", "replication_from_prod"]
+
+
+def test_jobs_that_were_held_back_are_not_made_up_for(clock, finance):
+    finance.settings.replication_enabled = False
+    clock.pass_time(7200)
+    finance.status()
+    finance.settings.replication_enabled = True
+    assert finance.status()["job_state"] == "REPLICATION_RUNNING"
+    clock.pass_time(61)
+    assert at(finance.status()["recovery_point"]) == pytest.approx(clock() - 61, abs=0.01)
+
+
 def test_a_failed_job_puts_its_policy_snapshot_back_into_the_queue(clock, finance):
     finance.queue.append(wire.snapshot(496, "hourly_prod", clock(), file_id="2", by_policy=True))
     finance.jobs_fail("no space")
@@ -247,10 +322,13 @@ def test_no_job_starts_in_a_blackout_window_or_while_disabled(clock, finance):
     assert finance.status()["recovery_point"] == point
 
 
-def test_a_source_whose_clock_is_ahead_stamps_its_recovery_points_so(clock, finance, prod):
+def test_a_source_whose_clock_is_ahead_stamps_its_jobs_and_recovery_points_so(clock, finance, prod):
     prod.clock_ahead = 7200
-    clock.pass_time(400)
-    assert at(finance.status()["recovery_point"]) > clock() + 6000
+    clock.pass_time(330)
+    started = finance.status()["job_start_time"]
+    clock.pass_time(70)
+    assert finance.status()["recovery_point"] == started
+    assert at(started) > clock() + 6000
 
 
 def test_the_recovery_point_can_be_moved_backwards(finance):
