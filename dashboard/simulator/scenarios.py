@@ -50,12 +50,26 @@ OBJECTIVES: tuple[tuple[str, str, str], ...] = (
 )
 
 
+# What belongs together, whatever cluster and path it is on: target cluster, path prefix, tag.
+TAGS: tuple[tuple[str, str, str], ...] = (
+    ("dr-west", "/dr/dc1", "tier-1"),
+    ("dr-east", "/dr/mail", "tier-1"),
+    ("dr-east", "/dr/pacs", "patient-data"),
+    ("dc2-archive", "/vault/legal", "retention"),
+    ("dr-west", "/dr/dc3", "media"),
+    ("dc2-archive", "/vault/stills", "media"),
+)
+
+
 def demo(clock: Clock = time.time) -> World:
     """A morning on which dc1-prod has lost its power: every state, and most of what can go wrong.
 
     dr-east and dc1-prod fall silent a minute after the first list that they give, so that they can be registered
     and their rows are known. Four relationships onto dr-west are ready for a failover: finance shows a revert of
     20 seconds with figures, engineering one of 35 seconds without. legal hangs for ever, cctv-12 fails.
+
+    Jobs of dailies end every ninety seconds, so there is soon something to estimate a loss by. publish is ready for a
+    planned failover after its first job; stills looks as if it were, and is in the trap of policy snapshots.
     """
     world = World(clock)
     west, east, archive, hub = (world.add_cluster(name) for name in ("dr-west", "dr-east", "dc2-archive", "edge-hub"))
@@ -116,9 +130,27 @@ def demo(clock: Clock = time.time) -> World:
     tills = world.relate(branches[14], "/pos", hub, "/hub/pos-14", age=140, every=5 * MINUTE, takes=9)
     tills.revert_takes, tills.rate = 15.0, 20e6
 
+    _dc3_media(world)
+
     for cluster in (east, dc1):
         cluster.faults.add(faults.silent(grace=60, armed_by="/target-relationships/status/"))
     return world
+
+
+def _dc3_media(world: World) -> None:
+    """Healthy relationships of a source that is there: one with many jobs, two whose source is read-only already."""
+    dc3, west, archive = (world.clusters[name] for name in ("dc3-media", "dr-west", "dc2-archive"))
+    dailies = world.relate(dc3, "/dailies", west, "/dr/dc3/dailies", age=45, every=90, takes=60)
+    dailies.rate, dailies.revert_takes = 60e6, 20.0
+
+    publish = world.relate(dc3, "/publish", west, "/dr/dc3/publish", age=100, every=2 * MINUTE, takes=20)
+    publish.source.read_only = True
+    publish.rate, publish.revert_takes = 5e6, 15.0
+
+    stills = world.relate(dc3, "/stills", archive, "/vault/stills", age=59 * MINUTE, every=HOUR, takes=40)
+    stills.settings.replication_mode = "REPLICATION_SNAPSHOT_POLICY"
+    stills.take_policy_snapshot("hourly")
+    stills.source.read_only = True
 
 
 def _dr_east(world: World) -> None:

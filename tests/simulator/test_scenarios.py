@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from dashboard.simulator import ManualClock, State, World, scenarios, transport
+from dashboard.simulator import ManualClock, State, World, scenarios, transport, wire
 
 LIST = "/v2/replication/target-relationships/status/"
 
@@ -28,7 +28,7 @@ def fail_over(world: World, path: str) -> dict[str, object]:
 
 def test_the_demo_has_every_state_and_the_clusters_of_the_story(demo):
     assert {it.status()["state"] for it in demo.relationships.values()} == set(State)
-    assert len(demo.relationships) == 18
+    assert len(demo.relationships) == 21
     listening = {name for name, cluster in demo.clusters.items() if cluster.listens}
     assert listening == {"dr-west", "dr-east", "dc2-archive", "edge-hub", "dc1-prod", "dc3-media"}
     only_names = {"branch-04", "branch-07", "branch-09", "branch-11", "branch-12", "branch-14", "lab-north"}
@@ -106,6 +106,40 @@ def test_the_objectives_of_the_demo_name_clusters_and_paths_that_exist(demo):
     for cluster, prefix, _ in scenarios.OBJECTIVES:
         here = demo.clusters[cluster].relationships.values()
         assert any(it.target.path.startswith(prefix) for it in here), (cluster, prefix)
+
+
+def test_the_tags_of_the_demo_name_clusters_and_paths_that_exist(demo):
+    for cluster, prefix, _ in scenarios.TAGS:
+        here = demo.clusters[cluster].relationships.values()
+        assert any(it.target.path.startswith(prefix) for it in here), (cluster, prefix)
+
+
+def test_one_relationship_of_the_demo_ends_a_job_every_ninety_seconds(clock, demo):
+    dailies = demo.relationship("/dr/dc3/dailies")
+    points = set()
+    for _ in range(60):
+        clock.pass_time(10)
+        points.add(dailies.status()["recovery_point"])
+    assert len(points) == 7
+
+
+def test_one_relationship_of_the_demo_is_ready_for_a_planned_failover_after_its_next_job(clock, demo):
+    publish, seen = demo.relationship("/dr/dc3/publish"), clock()
+    assert publish.status()["source_root_read_only"] is True
+    clock.pass_time(60)
+    status = publish.status()
+    assert (status["job_state"], status["error_from_last_job"]) == ("REPLICATION_NOT_RUNNING", "")
+    assert publish.recovery_point > seen + 2
+
+
+def test_one_relationship_of_the_demo_is_in_the_trap_of_policy_snapshots(clock, demo):
+    stills, seen = demo.relationship("/vault/stills"), clock()
+    clock.pass_time(180)
+    assert stills.source_status()["replication_mode"] == "REPLICATION_SNAPSHOT_POLICY"
+    assert stills.recovery_point > seen
+    assert stills.status()["recovery_point_snapshot"]["timestamp"] <= wire.timestamp(seen)
+    clock.pass_time(7200)
+    assert stills.recovery_point < seen + 180, "nothing else is ever replicated"
 
 
 def test_the_large_world_has_as_many_as_asked_for_and_they_are_healthy(clock):

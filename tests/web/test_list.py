@@ -50,7 +50,7 @@ def targets(page: Element) -> list[str]:
 
 def test_every_relationship_is_a_row_with_its_health_its_state_and_both_ends(fleet: Fleet, cast: Cast) -> None:
     page = parsed(browser(cast.viewer).get("/"))
-    assert len(rows_of(page)) == Relationship.objects.count() == 18
+    assert len(rows_of(page)) == Relationship.objects.count() == 21
     finance = row_with(page, "/dr/dc1/finance").text
     for words in ("Established", "Read-only", "dc1-prod", "/prod/finance", "dr-west", "64 %", "No estimate", "0 B/s"):
         assert words in finance
