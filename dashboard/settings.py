@@ -61,6 +61,11 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "csp",
     "django_htmx",
     "dashboard",
@@ -81,6 +86,7 @@ MIDDLEWARE = [
     "dashboard.web.guards.RefusalMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "dashboard.web.middleware.SignInMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -137,6 +143,25 @@ CSRF_COOKIE_HTTPONLY = True
 CSRF_FAILURE_VIEW = "dashboard.web.views.errors.csrf_failed"
 LOGIN_URL = "/sign-in/"
 LOGIN_REDIRECT_URL = "/"
+
+# Signing in. django-allauth keeps the second factors and talks to the identity provider; its pages, its sign-up and its
+# limits, which would need a cache, are not used: the addresses in dashboard/web/urls.py are all there are.
+_USUAL = "off" if DEMO else "optional" if TESTING else "required"
+SECOND_FACTOR = env.choice("SECOND_FACTOR", _USUAL, ("required", "optional", "off"))
+EMERGENCY_SIGN_IN = env.flag("EMERGENCY_SIGN_IN")
+OIDC_ISSUER = env.text("OIDC_ISSUER").rstrip("/")
+OIDC_CLIENT_ID = env.text("OIDC_CLIENT_ID")
+OIDC_CLIENT_SECRET = env.secret("OIDC_CLIENT_SECRET")
+OIDC_NAME = env.text("OIDC_NAME", "Single sign-on")
+OIDC_CA_FILE = env.text("OIDC_CA_FILE")
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_RATE_LIMITS = MFA_RATE_LIMITS = False
+MFA_ADAPTER = "dashboard.accounts.factors.Adapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+SOCIALACCOUNT_ADAPTER = "dashboard.accounts.oidc.Adapter"
+SOCIALACCOUNT_STORE_TOKENS = False
 
 SECURE_HSTS_SECONDS = 0 if LOCAL_ONLY else 31_536_000
 SECURE_REFERRER_POLICY = "same-origin"

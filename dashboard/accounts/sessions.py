@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import login
+from django.contrib.auth import SESSION_KEY, login
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.models import Session
@@ -26,7 +26,7 @@ from django.http import HttpRequest
 from dashboard.accounts.models import User
 from dashboard.database import database_now
 
-_HOW, _SEEN = "signed_in", "seen"
+_HOW, _SEEN, _TOLD = "signed_in", "seen", "told"
 _TOUCH_EVERY = timedelta(minutes=1)  # a row need not be written for every click; idle sessions end up to this earlier
 
 
@@ -61,14 +61,16 @@ class SessionStore(db.SessionStore):
         self._ends = None
 
 
-def begin(request: HttpRequest, user: User, how: list[str]) -> None:
-    """Sign this browser in. `how` names what was proved, in the words of a sentence: "password", "TOTP"."""
+def begin(request: HttpRequest, user: User, how: list[str], *, provider: bool = False) -> None:
+    """Sign this browser in. `how` names what was proved, in the words of a sentence: "password", "TOTP". `provider`: an
+    identity provider vouches for it, and a second factor was its business."""
     login(request, user, backend="django.contrib.auth.backends.ModelBackend")
     if isinstance(request.session, SessionStore):
         request.session.start_over()
     now = database_now().isoformat()
-    request.session[_HOW] = {"how": how, "at": now}
+    request.session[_HOW] = {"how": how, "at": now, "provider": provider}
     request.session[_SEEN] = now
+    request.session.pop(_TOLD, None)
 
 
 def how(session: SessionBase) -> tuple[list[str], datetime | None]:
@@ -77,11 +79,23 @@ def how(session: SessionBase) -> tuple[list[str], datetime | None]:
     return (found["how"], datetime.fromisoformat(found["at"])) if found else ([], None)
 
 
+def through_provider(session: SessionBase) -> bool:
+    return bool(session.get(_HOW, {}).get("provider"))
+
+
 def is_idle(session: SessionBase) -> bool:
     """Whether it was left alone for too long. Costs the read of the session, which every page needs."""
     seen = session.get(_SEEN)
     now = getattr(session, "now", None)
     return bool(seen and now) and now - datetime.fromisoformat(seen) >= settings.SESSION_IDLE
+
+
+def left_alone(session: SessionBase) -> User | None:
+    """Whose session it was that is idle, once: for the record."""
+    if not is_idle(session) or session.get(_TOLD):
+        return None
+    session[_TOLD] = True
+    return User.objects.select_related("person").filter(pk=session.get(SESSION_KEY)).first()
 
 
 def touch(session: SessionBase) -> None:

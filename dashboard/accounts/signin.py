@@ -13,8 +13,10 @@ door.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 from django.utils.crypto import salted_hmac
@@ -63,24 +65,33 @@ def count_failure(account: str, ip: str) -> None:
         _count(_counted_as(account), _address(ip), database_now())
 
 
-def record_success(user: User, ip: str) -> None:
-    """Record the sign-in, with the failures before it that no entry counts yet, and start counting anew."""
+def record_success(user: User, ip: str, how: Sequence[str] = (), *, emergency: bool = False) -> None:
+    """Record the sign-in, with the failures before it that no entry counts yet, and start counting anew. `how` names
+    what was proved."""
     with transaction.atomic():
         rows = SignInFailures.objects.filter(account=user.username, address=_address(ip))
         failed = sum(row.untold for row in rows.select_for_update())
         rows.delete()
+        signed = f"Signed in with {' and '.join(how)}" if how else "Signed in"
         chain.append(
-            Tag.SIGNIN_SUCCEEDED,
+            Tag.SIGNIN_EMERGENCY if emergency else Tag.SIGNIN_SUCCEEDED,
             actor=actor_of(user, ip),
             object=f"person:{user.username}",
-            words=f"Signed in, after {_times(failed)} more." if failed else "Signed in.",
-            detail={"failed_before": failed},
+            words=f"{signed}, after {_times(failed)} more." if failed else f"{signed}.",
+            detail={"failed_before": failed, "how": list(how)},
         )
 
 
 def record_sign_out(user: User, ip: str) -> None:
     with transaction.atomic():
         chain.append(Tag.SIGNOUT, actor=actor_of(user, ip), object=f"person:{user.username}", words="Signed out.")
+
+
+def record_left_alone(user: User, ip: str) -> None:
+    """The session ended by itself; somebody came back to it, or somebody else did."""
+    with transaction.atomic():
+        words = f"The session ended: no click for {duration(settings.SESSION_IDLE)}."
+        chain.append(Tag.SESSION_ENDED, actor=actor_of(user, ip), object=f"person:{user.username}", words=words)
 
 
 def tell_what_is_left() -> int:

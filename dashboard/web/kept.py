@@ -19,7 +19,7 @@ from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 
 LARGEST = 20_000  # characters; more than any form here can hold
 _SALT = "dashboard.web.kept"
-_NEVER = ("csrfmiddlewaretoken", "password", "code")
+_NEVER = ("csrfmiddlewaretoken", "password", "code", "answer", "secret")
 _CONFIRMS = "confirm_"  # how the fields of `web.confirm` begin
 
 
@@ -38,6 +38,21 @@ def ask_to_sign_in(request: HttpRequest) -> HttpResponse:
     if request.method in ("GET", "HEAD"):
         return redirect(f"{reverse('sign-in')}?{urlencode({'next': request.get_full_path()})}")
     return render(request, "accounts/sign_in.html", {"next": form_of(request), "kept": _sign(request)})
+
+
+def lead_to_account(request: HttpRequest) -> HttpResponse:
+    """For somebody who lacks a second factor: to the page where it is added, which leads back to the filled form."""
+    form = form_of(request)
+    remember(request, form, _fields(request))
+    to = f"{reverse('account')}?{urlencode({'next': form})}"
+    if request.headers.get("HX-Request") == "true":
+        return HttpResponse(status=204, headers={"HX-Redirect": to})
+    return redirect(to)
+
+
+def put_aside(request: HttpRequest, form: str) -> None:
+    """Somebody leaves a form for a moment, to confirm elsewhere that it is them: it comes back filled."""
+    remember(request, form, _fields(request))
 
 
 def give_back(request: HttpRequest) -> HttpResponseRedirect:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, path
 
 from dashboard.web.views import (
+    account,
     accounts,
     approvals,
     asking,
@@ -15,12 +16,23 @@ from dashboard.web.views import (
     people,
     relationship,
     relationships,
+    sso,
     wall,
 )
 
 urlpatterns: list[URLPattern] = [
     path("sign-in/", accounts.sign_in, name="sign-in"),
+    path("sign-in/second-factor/", accounts.second_factor, name="second-factor"),
+    path("sign-in/with/sso/", sso.sign_in_with, name="sign-in-with"),
+    path("sign-in/with/sso/return/", sso.sign_in_return, name="sign-in-return"),
     path("sign-out/", accounts.sign_out, name="sign-out"),
+    path("account/", account.account, name="account"),
+    path("account/app/", account.add_app, name="account-app"),
+    path("account/key/", account.add_key, name="account-key"),
+    path("account/codes/", account.codes, name="account-codes"),
+    path("account/factors/<int:pk>/remove/", account.remove_factor, name="factor-remove"),
+    path("confirm/challenge/", sso.challenge, name="confirm-challenge"),
+    path("confirm/with/sso/", sso.confirm_with, name="confirm-with"),
     path("health/", meta.health, name="health"),
     path("csp-report/", meta.csp_report, name="csp-report"),
     path("", relationships.relationships, name="relationships"),

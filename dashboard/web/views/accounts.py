@@ -1,21 +1,32 @@
-"""Signing in and out. The password is judged by Django, guessing is limited and everything recorded by
-`dashboard.accounts.signin`.
+"""Signing in and out. A password is judged by Django, a second factor by `accounts.factors`; guessing either is limited
+and everything recorded by `accounts.signin`.
 """
 
 from __future__ import annotations
 
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
 from django.contrib.auth import authenticate, logout
 from django.contrib.auth.decorators import login_not_required
+from django.core import signing
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
-from dashboard.accounts import sessions, signin
+from dashboard.accounts import emergency, factors, oidc, sessions, signin
 from dashboard.accounts.models import User
+from dashboard.database import database_now
 from dashboard.web import kept
 from dashboard.web.guards import address, post_only, signed_in
+
+_HALF_WAY = "half"  # who gave the password and still owes the second factor
+_PATIENCE = timedelta(minutes=5)
+_SALT = "dashboard.web.views.accounts"
 
 
 @login_not_required
@@ -30,15 +41,46 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     name, ip = sent.get("username", "").strip()[:150], address(request)
     if refusal := signin.refusal(name, ip):
         return _form(request, target, refusal, status=429)
-    # No account has a NUL in its name, and PostgreSQL refuses to look for one.
-    user = None if "\0" in name else authenticate(request, username=name, password=sent.get("password", ""))
-    if not isinstance(user, User):
+    user, how = _who(request, name, sent.get("password", ""))
+    if user is None:
         signin.record_failure(name, ip)
         return _form(request, target, _("The name or the password is wrong."), status=422)
-    signin.record_success(user, ip)
-    sessions.begin(request, user, ["password"])
-    kept.restore(request, sent.get("kept", ""))
-    return redirect(target)
+    if factors.of(user):
+        request.session[_HALF_WAY] = {
+            "user": user.pk,
+            "hash": user.get_session_auth_hash(),
+            "how": how,
+            "at": database_now().isoformat(),
+            "next": target,
+            "kept": sent.get("kept", "")[: 2 * kept.LARGEST],
+        }
+        return redirect("second-factor")
+    return enter(request, user, [how], target, sent.get("kept", ""))
+
+
+@login_not_required
+@sensitive_post_parameters("code", "answer")
+@require_http_methods(["GET", "HEAD", "POST"])
+def second_factor(request: HttpRequest) -> HttpResponse:
+    """Half way in: the code of an app, a recovery code or a security key."""
+    half, user = _half_way(request)
+    if user is None:
+        request.session.pop(_HALF_WAY, None)
+        return redirect("sign-in")
+    if request.method != "POST":
+        return _ask_for_factor(request, user)
+    ip = address(request)
+    if refusal := signin.refusal(user.username, ip):
+        return _ask_for_factor(request, user, refusal, status=429)
+    found = _factor_given(request, user)
+    if not found:
+        signin.record_failure(user.username, ip)
+        words = _("The code is wrong, or was used before.")
+        if request.POST.get("answer"):
+            words = _("This is not a security key of this account.")
+        return _ask_for_factor(request, user, words, status=422)
+    del request.session[_HALF_WAY]
+    return enter(request, user, [half["how"], found], half["next"], half["kept"])
 
 
 @post_only
@@ -48,6 +90,59 @@ def sign_out(request: HttpRequest) -> HttpResponse:
     return redirect("sign-in")
 
 
+def enter(
+    request: HttpRequest, user: User, how: list[str], target: str, carried: str, *, provider: bool = False
+) -> HttpResponse:
+    """The last step of every way in."""
+    signin.record_success(user, address(request), how, emergency=emergency.NAME in how)
+    sessions.begin(request, user, how, provider=provider)
+    kept.restore(request, carried)
+    return redirect(target)
+
+
+def _who(request: HttpRequest, name: str, password: str) -> tuple[User | None, str]:
+    """Whom the password, or an emergency code in its place, belongs to."""
+    if "\0" in name:  # no account has one in its name, and PostgreSQL refuses to look for it
+        return None, ""
+    user = authenticate(request, username=name, password=password)
+    if isinstance(user, User):
+        return user, "password"
+    if settings.EMERGENCY_SIGN_IN:
+        known = User.objects.select_related("person").filter(username=name, is_active=True).first()
+        if known is not None and emergency.take(known, password):
+            return known, emergency.NAME
+    return None, ""
+
+
+def _half_way(request: HttpRequest) -> tuple[dict[str, Any], User | None]:
+    """The account that is half way in, if its password is still that one, and not too long ago."""
+    half: dict[str, Any] = request.session.get(_HALF_WAY) or {}
+    if not half or database_now() - datetime.fromisoformat(half["at"]) > _PATIENCE:
+        return {}, None
+    user = User.objects.select_related("person").filter(pk=half["user"], is_active=True).first()
+    return (half, user) if user is not None and user.get_session_auth_hash() == half["hash"] else ({}, None)
+
+
+def _factor_given(request: HttpRequest, user: User) -> str:
+    if answer := request.POST.get("answer"):
+        try:
+            state = signing.loads(request.POST.get("challenge", ""), salt=_SALT, max_age=_PATIENCE)
+        except signing.BadSignature:
+            return ""
+        return factors.check_key(user, state, answer)
+    return factors.check_code(user, request.POST.get("code", ""))
+
+
+def _ask_for_factor(request: HttpRequest, user: User, error: str = "", *, status: int = 200) -> HttpResponse:
+    found = factors.of(user)
+    shown: dict[str, Any] = {"factors": found, "error": error}
+    if found.keys:
+        options, state = factors.key_challenge(user)
+        shown["options"] = json.dumps(options)
+        shown["challenge"] = signing.dumps(state, salt=_SALT)
+    return render(request, "accounts/second_factor.html", shown, status=status)
+
+
 def _form(request: HttpRequest, target: str, error: str = "", *, status: int = 200) -> HttpResponse:
     shown = {
         "next": target,
@@ -55,4 +150,8 @@ def _form(request: HttpRequest, target: str, error: str = "", *, status: int = 2
         "username": request.POST.get("username", ""),
         "error": error,
     }
-    return render(request, "accounts/sign_in.html", shown, status=status)
+    return render(request, "accounts/sign_in.html", shown | {"provider": provider_name()}, status=status)
+
+
+def provider_name() -> str:
+    return settings.OIDC_NAME if oidc.is_configured() else ""
