@@ -34,18 +34,21 @@ P = ParamSpec("P")
 View: TypeAlias = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 
-def requires(*roles: Role) -> Callable[[View[P]], View[P]]:
-    """Only for accounts with one of these roles; others get 403 with a sentence."""
+def requires(*roles: Role, everywhere: bool = False) -> Callable[[View[P]], View[P]]:
+    """Only for accounts with one of these roles; others get 403 with a sentence. A role that is limited to a cluster
+    counts, and the verb asks again for the cluster that it is about, unless `everywhere`: then what is behind it speaks
+    of every cluster."""
 
     def decorate(view: View[P]) -> View[P]:
         @wraps(view)
         def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
             user = signed_in(request)
-            if not any(user.has(role) for role in roles):
+            if not any(role in user.roles if everywhere else user.has(role) for role in roles):
                 names = (
                     _("{list} or {last}").format(list=", ".join(roles[:-1]), last=roles[-1]) if roles[1:] else roles[0]
                 )
-                raise PermissionDenied(_("This needs the role %(roles)s.") % {"roles": names})
+                words = _("This needs the role %s for every cluster.") if everywhere else _("This needs the role %s.")
+                raise PermissionDenied(words % names)
             return view(request, *args, **kwargs)
 
         return guarded
