@@ -35,12 +35,13 @@ MOST = 500  # lines of the ledger; a request for many relationships has more, an
 
 
 def log(asked: Request, only: Failover | None = None) -> list[Line]:
-    """Of a request and all that it carries, or of it and the one failover of a page."""
+    """Of a request and all that it carries, or of it and the one failover of a page. What the readings of many showed
+    stands on the page of each."""
     failovers = [only] if only else list(asked.failovers.select_related("request", "relationship__cluster"))
     names = {asked.number, *(failover.number for failover in failovers)}
     entries = Entry.objects.filter(object__in=names).order_by("-seq")[:MOST]
     lines = [_entry(entry) for entry in reversed(entries)]
-    for failover in failovers:
+    for failover in failovers if len(failovers) == 1 else ():
         lines += _readings(failover)
     # Reversed after sorting: of what one reading showed, the later stands above, too.
     return sorted(lines, key=lambda line: line.at)[::-1]

@@ -1,4 +1,5 @@
-"""The course of one failover, from the request to its end, as its page tells it: read once, at one moment.
+"""The course of one failover, from the request to its end, as its pages tell it: read once, at one moment. (Who decides
+on it is in `whole`: people decide on requests.)
 
 It adds nothing to the record. What nobody has read is "not known", never assumed; what was lost is said only of what
 was sent. The parts are read when the page asks for them, because each state shows other ones.
@@ -9,49 +10,51 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
 
-from dashboard.accounts.models import User
-from dashboard.accounts.roles import Role
-from dashboard.failovers import eyes, preflight, reading, readings, story
+from dashboard.failovers import eyes, preflight, reading, readings
 from dashboard.failovers.clockwork import TIMING
 from dashboard.failovers.lifecycle import CONCERN_WORDS, ON_THE_CLUSTER, TERMINAL, Concern, LastRead, State
-from dashboard.failovers.models import Decision, Failover, Hold, Request
+from dashboard.failovers.models import Failover, Hold, Request
 from dashboard.failovers.plan import Item
 from dashboard.failovers.preflight import Check, Situation, Verdict
 from dashboard.failovers.reading import Fact, Loss
 from dashboard.failovers.readings import Closable
+from dashboard.fleet import jobs
+from dashboard.fleet.jobs import Estimate
 from dashboard.fleet.models import Observation
 from dashboard.web.revert import Progress, progress_of, shown_since_sent
+from dashboard.web.standing import outcome, standing
 
-# Seconds between two polls; none when it has ended.
-CADENCE = {State.REQUESTED: 5, State.APPROVED: 2, State.SENT: 2, State.REVERTING: 2}
+if TYPE_CHECKING:
+    from dashboard.web.whole import Whole
 
 
 @dataclass(frozen=True)
 class Course:
-    """What is known of `failover` at `now`, for the person of `user`."""
+    """What is known of one failover of `whole`."""
 
     failover: Failover
-    user: User
-    now: datetime
+    whole: Whole
 
-    # ── What was asked, and who decided ──
+    @property
+    def now(self) -> datetime:
+        return self.whole.now
 
     @property
     def asked(self) -> Request:
-        return self.failover.request
-
-    @cached_property
-    def siblings(self) -> list[Failover]:
-        """Every failover of its request, itself included."""
-        return list(self.asked.failovers.select_related("relationship__cluster", "request").order_by("position"))
+        return self.whole.asked
 
     @cached_property
     def item(self) -> Item:
         return self.failover.item
+
+    @property
+    def place(self) -> int:
+        """In the order in which they start, from 1."""
+        return self.failover.position + 1
 
     @property
     def state(self) -> State:
@@ -66,90 +69,38 @@ class Course:
         return self.state in ON_THE_CLUSTER
 
     @property
-    def cadence(self) -> int | None:
-        return CADENCE.get(self.state)
-
-    @property
     def target(self) -> str:
         return self.failover.relationship.cluster.name
 
-    @cached_property
-    def votes(self) -> list[Decision]:
-        return list(self.asked.decisions.all())
+    @property
+    def standing(self) -> str:
+        """What it counts as among others of its request."""
+        return standing(self.failover, self.now)
 
     @property
-    def approvals(self) -> int:
-        return sum(vote.verdict == "approve" for vote in self.votes)
+    def outcome(self) -> tuple[str, str]:
+        """(health, words): how it stands, in a few words."""
+        return outcome(self.failover, self.standing)
 
     @property
-    def next_vote(self) -> int:
-        return self.approvals + 1
-
-    @property
-    def completes(self) -> bool:
-        """Whether the next approval starts it."""
-        return self.next_vote >= self.asked.required
-
-    @property
-    def approved_by(self) -> str:
-        return listed([vote.person_label for vote in self.votes if vote.verdict == "approve"])
-
-    @property
-    def rejection(self) -> Decision | None:
-        return next((vote for vote in self.votes if vote.verdict == "reject"), None)
-
-    @cached_property
-    def approvers(self) -> str:
-        """Who could still decide, by name; "" when nobody could."""
-        voted = {vote.person_label for vote in self.votes}
-        return listed([name for name in eyes.approvers([self.target], excluding=self.asked.requester) if name not in voted])
-
-    @property
-    def decide_seconds(self) -> int:
-        return int((self.asked.decide_by - self.asked.made_at).total_seconds())
-
-    @property
-    def decide_left(self) -> int:
-        return max(int((self.asked.decide_by - self.now).total_seconds()), 0)
-
-    # ── What this person may do ──
-
-    @property
-    def mine(self) -> bool:
-        return self.user.person_id == self.asked.requester_id
-
-    @property
-    def is_approver(self) -> bool:
-        return self.user.has(Role.APPROVER, self.target)
-
-    @property
-    def voted(self) -> Decision | None:
-        return next((vote for vote in self.votes if vote.person_id == self.user.person_id), None)
-
-    @property
-    def may_decide(self) -> bool:
-        return self.state is State.REQUESTED and self.is_approver and not self.mine and self.voted is None
-
-    @property
-    def may_cancel(self) -> bool:
-        """Only what was not sent can be taken back."""
-        early = self.state in (State.REQUESTED, State.APPROVED)
-        return early and (self.mine or self.is_approver or self.user.has(Role.ADMIN))
+    def note(self) -> str:
+        """Why, when that is not plain from its standing."""
+        if self.concern:
+            return self.concern_words
+        if self.state in (State.REFUSED, State.STOPPED, State.CLOSED):
+            return self.failover.outcome_words
+        return self.trouble if self.state is State.APPROVED else ""
 
     @property
     def may_close(self) -> bool:
         open_now = self.closable is not None and self.closable.other
-        return open_now and self.is_approver and not self.mine
-
-    @property
-    def may_ask_again(self) -> bool:
-        return self.ended and self.state is not State.SUCCEEDED and self.user.has(Role.OPERATOR, self.target)
+        return open_now and eyes.may_decide(self.whole.user, [self.target]) and not self.whole.mine
 
     # ── Before it is sent: facts then and now, checks, loss ──
 
     @cached_property
     def situation(self) -> Situation:
-        return reading.situation(self.failover.relationship, now=self.now, failover=self.failover)
+        return self.whole.situations[self.failover.position]
 
     @cached_property
     def checks(self) -> list[Check]:
@@ -175,14 +126,16 @@ class Course:
     def changed(self) -> list[Fact]:
         return [now for _then, now, changed in self.facts if changed]
 
-    @property
-    def changed_digest(self) -> str:
-        """Of the changed facts as they are now: an approver ticks these, and no later ones."""
-        return reading.digest_of(reading.changed(self.asked, reading.situations(self.siblings, now=self.now)))
-
     @cached_property
     def loss(self) -> Loss:
         return reading.loss_of(self.failover, now=self.now)
+
+    @cached_property
+    def bytes(self) -> Estimate | None:
+        """Of what is lost, where the jobs before allow one."""
+        if self.loss.kind != "lost" or self.loss.since is None or self.loss.until is None:
+            return None
+        return jobs.estimate(self.failover.relationship, since=self.loss.since, until=self.loss.until)
 
     @property
     def loss_then(self) -> timedelta | None:
@@ -226,12 +179,6 @@ class Course:
     @cached_property
     def hold(self) -> Hold | None:
         return eyes.active_hold(self.target)
-
-    @cached_property
-    def sender_seen_at(self) -> datetime | None:
-        """When the sender came round last, if that is too long ago; else None."""
-        late = readings.late_sender(self.now)
-        return None if late is None else self.now - late
 
     # ── On the cluster ──
 
@@ -332,10 +279,6 @@ class Course:
         """The reading that confirmed a refusal."""
         at = (self.failover.answer or {}).get("read_again")
         return datetime.fromisoformat(at) if at else None
-
-    @cached_property
-    def log(self) -> list[story.Line]:
-        return story.log(self.asked, self.failover)
 
 
 def took_last(relationship_pk: int) -> timedelta | None:

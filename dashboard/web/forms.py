@@ -5,17 +5,22 @@ our page and is answered with 400. What the fields say is judged by the verbs of
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 from uuid import UUID
 
 from django.core.exceptions import BadRequest
 from django.http import QueryDict
 
+from dashboard.failovers.models import Mode
+from dashboard.web import confirm
+
 # Characters that mean something in a pattern. Only these may be escaped: browsers compile patterns with the `v` flag
 # and ignore one that escapes anything else, which is what re.escape would do to every dash.
 _SYNTAX = re.compile(r"[\\^$.*+?()\[\]{}|/]")
+_PLACE = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
+_ORDER, _TAKE = (re.compile(rf"{name}-([1-9][0-9]{{0,17}})", re.ASCII) for name in ("order", "take"))
 _NUMBER = re.compile(r"FO-([1-9][0-9]{0,15})", re.ASCII)
 
 
@@ -44,6 +49,14 @@ def read(post: QueryDict, fields: Iterable[str] = ()) -> dict[str, str]:
     return values
 
 
+def nonce_of(values: Mapping[str, str]) -> UUID | None:
+    """Of a form that is given back: what was confirmed for it stays good."""
+    try:
+        return UUID(values.get("nonce", ""))
+    except ValueError:
+        return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """The dialog. `nonce` was made with the form, so that a double click is one request."""
@@ -51,42 +64,113 @@ class Ask:
     typed: str
     reason: str
     ticket: str
+    mode: str
     nonce: UUID
+    break_glass: bool
+
+    FIELDS: ClassVar = ("typed", "reason", "ticket", "mode", "nonce", "act", *confirm.FIELDS)
 
     @classmethod
     def of(cls, post: QueryDict) -> Self:
-        values = read(post, ("typed", "reason", "ticket", "nonce"))
-        try:
-            nonce = UUID(values.pop("nonce"))
-        except ValueError:
-            raise BadRequest("The form has no nonce.") from None
-        return cls(**values, nonce=nonce)
+        return cls.made(read(post, cls.FIELDS))
+
+    @classmethod
+    def made(cls, values: dict[str, str]) -> Self:
+        nonce = nonce_of(values)
+        if nonce is None:
+            raise BadRequest("The form has no nonce.")
+        if values["act"] not in ("", "request", "break-glass"):
+            raise BadRequest("The form says neither request nor break-glass.")
+        return cls(
+            typed=values["typed"],
+            reason=values["reason"],
+            ticket=values["ticket"],
+            mode=values["mode"] or Mode.UNPLANNED,
+            nonce=nonce,
+            break_glass=values["act"] == "break-glass",
+        )
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """What comes back into the form when it is refused."""
+        return {"typed": self.typed, "reason": self.reason, "ticket": self.ticket, "mode": self.mode}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of the page that asks for several: its place as it was typed, and whether its box is on."""
+
+    pk: int
+    order: str
+    taken: bool
+
+    @property
+    def place(self) -> int:
+        """0 when what was typed is no place."""
+        return int(self.order) if _PLACE.fullmatch(self.order) else 0
+
+
+def lines_of(names: Iterable[str], value: Callable[[str], str]) -> list[Line]:
+    """The lines of a form, in its order: each has an `order-…`, and a `take-…` when its box is on."""
+    return [
+        Line(pk=int(found[1]), order=value(name).strip(), taken=bool(value(f"take-{found[1]}")))
+        for name in names
+        if (found := _ORDER.fullmatch(name))
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskSeveral:
+    """The page that asks for several: the dialog's fields once, and a line for each relationship that it shows."""
+
+    ask: Ask
+    lines: list[Line]
+    look: bool  # asks for nothing but the page again
+
+    @classmethod
+    def of(cls, post: QueryDict) -> Self:
+        shown = [name for name in post if _ORDER.fullmatch(name) or _TAKE.fullmatch(name)]
+        values = read(post, (*Ask.FIELDS, *shown))
+        lines = lines_of(shown, lambda name: values.get(name, ""))
+        if {f"take-{line.pk}" for line in lines if line.taken} != {name for name in shown if _TAKE.fullmatch(name)}:
+            raise BadRequest("The form takes a relationship that it does not show.")
+        look = values["act"] == "look"
+        return cls(ask=Ask.made(values | {"act": ""} if look else values), lines=lines, look=look)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decide:
-    """A decision. `digest` is of the request as the page showed it, `changed` of the changed facts that it named, and
-    `seen` says that the person ticked them."""
+    """A decision. `digest` is of the request as the page showed it, `changed` of the changed facts that it named: ""
+    unless the person ticked them."""
 
     verdict: Literal["approve", "reject"]
     comment: str
     digest: str
     changed: str
-    seen: bool
 
     @classmethod
     def of(cls, post: QueryDict) -> Self:
-        values = read(post, ("decision", "comment", "digest", "changed", "seen"))
+        values = read(post, ("decision", "comment", "digest", "changed", "seen", *confirm.FIELDS))
         match values["decision"]:
             case "approve" | "reject" as verdict:
                 return cls(
                     verdict=verdict,
                     comment=values["comment"].strip(),
                     digest=values["digest"],
-                    changed=values["changed"],
-                    seen=bool(values["seen"]),
+                    changed=values["changed"] if values["seen"] else "",
                 )
         raise BadRequest("The form says neither approve nor reject.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """What somebody found who looked at a break-glass afterwards."""
+
+    comment: str
+
+    @classmethod
+    def of(cls, post: QueryDict) -> Self:
+        return cls(comment=read(post, ("comment", *confirm.FIELDS))["comment"].strip())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,7 @@ def steps(course: Course) -> list[Step]:
 
 def _names(c: Course) -> list[str]:
     return [
-        _("Approved"),
+        _started_by(c),
         _("Re-checked"),
         _("Make-writable sent"),
         _("Reverting to %s") % _time(c.point, c.now) if c.failover.reverting_at else _("Reverting to recovery point"),
@@ -50,13 +50,17 @@ def _names(c: Course) -> list[str]:
     ]
 
 
+def _started_by(c: Course) -> str:
+    return _("Glass broken") if c.asked.break_glass else _("Approved")
+
+
 def _done(c: Course) -> list[Step]:
     f = c.failover
     checked = (f.precheck or {}).get("read_at")
     began = f.reverting_at or f.sent_at
     took = _("took %s") % duration(f.first_writable_at - began) if f.first_writable_at and began else ""
     return [
-        Step(_("Approved"), "done", _note(f.approved_at, c.now, c.approved_by)),
+        Step(_started_by(c), "done", _note(f.approved_at, c.now, c.whole.approved_by or c.asked.requester_label)),
         Step(
             _("Re-checked"),
             "done",

@@ -10,12 +10,13 @@ import pytest
 from django.db import connection
 from django.db.models import F
 
-from dashboard.accounts.models import User
+from dashboard.accounts.models import Group, User
 from dashboard.audit.models import Entry
 from dashboard.failovers import guards
 from dashboard.failovers.lifecycle import State
-from dashboard.failovers.models import Decision, Failover, Request
+from dashboard.failovers.models import Decision, Failover, Policy, Request
 from dashboard.fleet.models import Relationship
+from tests.conftest import PASSWORD
 from tests.failovers.desk import REASON, pass_time
 from tests.web.fleet import Element, Page, browser, parsed, polled
 from tests.web.scene import STAGES
@@ -25,20 +26,25 @@ def page_of(answer: Any) -> Element:
     return Page(answer.content.decode()).root
 
 
-def review(failover: Failover, user: User) -> Element:
-    return parsed(browser(user).get(f"/failovers/{failover.number}/"))
+def review(failover: Failover, user: User, client: Any = None) -> Element:
+    return parsed((client or browser(user)).get(f"/failovers/FO-{failover.request_id}/"))
 
 
 def fields(root: Element) -> dict[str, str]:
-    """What a browser sends when nothing is ticked or typed."""
-    hidden = root.one(id="decide").one("form").all("input", type="hidden")
+    """What a browser sends when nothing is ticked or typed; nothing when there is nothing to decide."""
+    forms = [form for form in root.all("form") if form.attrs["action"].endswith("/decide/")]
+    hidden = forms[0].all("input", type="hidden") if forms else []
     return {each.attrs["name"]: each.attrs["value"] for each in hidden if each.attrs["name"] != "csrfmiddlewaretoken"}
 
 
 def decide(failover: Failover, user: User, verdict: str = "approve", root: Element | None = None, **more: str) -> Any:
-    """Press a button of the page that `user` has open (or opens now)."""
-    sent = fields(root or review(failover, user)) | {"decision": verdict, "comment": ""} | more
-    return browser(user).post(f"/failovers/{failover.number}/decide/", sent)
+    """Press a button of the page that `user` has open (or opens now), with what proves who it is: a confirmation is of
+    one session, so an old page's is taken from a new one."""
+    client = browser(user)
+    now = fields(review(failover, user, client))
+    proof = {"confirm_ticket": now.get("confirm_ticket", ""), "confirm_password": PASSWORD}
+    sent = (fields(root) if root else now) | {"decision": verdict, "comment": "Go."} | proof | more
+    return client.post(f"/failovers/FO-{failover.request_id}/decide/", sent)
 
 
 def state(failover: Failover) -> str:
@@ -168,7 +174,7 @@ def test_the_first_button_of_the_form_is_dead_so_that_enter_decides_nothing(desk
     assert {"disabled", "hidden"} <= first.attrs.keys()
 
 
-def test_another_person_approves_without_having_to_comment(desk, cast):
+def test_another_person_approves(desk, cast):
     failover = STAGES["requested"](desk)
     answer = decide(failover, cast.osei)
     assert (answer.status_code, answer["Location"]) == (303, f"/failovers/{failover.number}/")
@@ -181,8 +187,10 @@ def test_what_the_approver_saw_is_kept_with_the_decision(desk, cast):
     decide(failover, cast.osei, comment="Go.")
     decision = Decision.objects.get()
     assert decision.comment == "Go."
-    assert {fact["key"] for fact in decision.facts_seen["facts"]} >= {"state", "recovery_point", "access"}
-    assert decision.facts_seen["checks"]
+    seen = decision.facts_seen["items"][0]
+    assert {fact["key"] for fact in seen["facts"]} >= {"state", "recovery_point", "access"}
+    assert seen["checks"]
+    assert re.fullmatch(r"Signed in.*; confirmed with password", decision.auth)
 
 
 def test_a_rejection_ends_it(desk, cast):
@@ -328,12 +336,22 @@ def test_a_tick_is_taken_away_only_when_other_facts_changed(desk, changed, cast)
     assert "#part-changes" in polled(client, root).content.decode()
 
 
-# ── More than one approval ──
+# ── Whose approval, and how many ──
+
+
+def needs(cluster: str = "", **shares: int) -> None:
+    """From now on, requests need these shares; `anybody` is whoever may approve."""
+    of = [{"group": "" if name == "anybody" else name, "count": count} for name, count in shares.items()]
+    Policy.objects.create(name="-".join(shares), cluster=cluster, shares=of)
+
+
+def group(name: str, *users: User) -> None:
+    Group.objects.create(name=name).members.set([user.person for user in users])
 
 
 def test_an_approval_that_leaves_the_count_short_is_ink_and_counts(desk, cast):
+    needs(anybody=2)
     failover = STAGES["requested"](desk)
-    frozen_otherwise(failover.request, required=2)
     root = review(failover, cast.osei)
     assert root.one("button", id="approve").text == "Approve (1 of 2)"
     assert root.all("button", "danger") == []
@@ -343,3 +361,88 @@ def test_an_approval_that_leaves_the_count_short_is_ink_and_counts(desk, cast):
     assert review(failover, cast.lind).one("button", id="approve").text == "Approve and start failover"
     decide(failover, cast.lind)
     assert state(failover) == State.APPROVED
+
+
+def test_who_is_missing_is_named_share_by_share(desk, cast):
+    needs(storage=1, security=1)
+    group("storage", cast.osei)
+    group("security", cast.lind)
+    failover = STAGES["requested"](desk)
+    told = review(failover, cast.rivera).one(id="decide").text
+    assert "One of storage and one of security must approve." in told
+    assert "Still needed: one of storage k.osei can" in told
+    assert "Still needed: one of security j.lind can" in told
+    decide(failover, cast.osei)
+    told = review(failover, cast.rivera).one(id="part-count").text
+    assert "Approvals 1 of 2" in told
+    assert "Approved by k.osei" in told
+    assert "Still needed: one of security j.lind can" in told
+    assert "one of storage" not in told
+
+
+def test_a_group_that_nobody_is_in_is_told_before_the_time_is_over(desk, cast):
+    needs(storage=1, security=1)
+    group("storage", cast.osei)
+    failover = STAGES["requested"](desk)
+    told = review(failover, cast.rivera).one(id="decide").text
+    assert "Still needed: one of security nobody can" in told
+    assert "Nobody can complete it." in told
+
+
+def test_whose_approval_would_not_count_can_only_reject(desk, cast):
+    needs(security=1)
+    group("security", cast.lind)
+    failover = STAGES["requested"](desk)
+    root = review(failover, cast.osei)
+    assert [button.text for button in root.all("button", name="decision")] == ["Reject"]
+    assert "Your approval would not count" in root.one(id="part-buttons").text
+    answer = decide(failover, cast.osei)
+    assert answer.status_code == 422
+    assert "Your approval does not count here" in page_of(answer).text
+    assert state(failover) == State.REQUESTED
+
+
+# ── Proving, again, who it is ──
+
+
+def test_a_decision_without_the_password_decides_nothing(desk, cast):
+    failover = STAGES["requested"](desk)
+    for password, words in (("", "type your password"), ("guess", "The password is wrong.")):
+        answer = decide(failover, cast.osei, confirm_password=password, comment="Looked at it.")
+        assert answer.status_code == 422
+        root = page_of(answer)
+        assert words in root.one(id="confirm-e").text
+        assert root.one("textarea", name="comment").text == "Looked at it."
+        assert Entry.objects.latest("seq").tag == "confirm.refused"
+    assert state(failover) == State.REQUESTED
+    assert Decision.objects.count() == 0
+
+
+def test_a_confirmation_is_good_for_one_request_alone(desk, cast):
+    desk.world.relate(desk.world.clusters["prod"], "/prod/b/", desk.target, "/dr/b/")
+    desk.read()
+    first = STAGES["requested"](desk)
+    desk.row = Relationship.objects.get(target_root_path="/dr/b/")
+    second = desk.request(typed="/dr/b").failovers.get()
+    client = browser(cast.osei)
+    other = fields(review(first, cast.osei, client))["confirm_ticket"]
+    sent = fields(review(second, cast.osei, client)) | {"decision": "approve", "comment": "Go."}
+    stolen = sent | {"confirm_ticket": other, "confirm_password": PASSWORD}
+    assert client.post(f"/failovers/{second.number}/decide/", stolen).status_code == 422
+    assert state(second) == State.REQUESTED
+
+
+def test_a_decision_needs_its_comment(desk, cast):
+    failover = STAGES["requested"](desk)
+    for verdict in ("approve", "reject"):
+        answer = decide(failover, cast.osei, verdict, comment="  ")
+        assert answer.status_code == 422
+        assert page_of(answer).one(id="comment-e").text == "Say in a few words what you checked, or why not."
+    assert state(failover) == State.REQUESTED
+
+
+@pytest.mark.parametrize("more", [{"decision": "both"}, {"again": "yes"}, {"comment": ["a", "b"]}, {"comment": "a\0b"}])
+def test_what_no_page_of_ours_sends_is_400(desk, cast, more):
+    failover = STAGES["requested"](desk)
+    assert decide(failover, cast.osei, **more).status_code == 400
+    assert state(failover) == State.REQUESTED

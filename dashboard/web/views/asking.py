@@ -1,8 +1,8 @@
 """Asking for a failover: the dialog, which is a page of its own where no script runs.
 
-Nothing is sent by asking. What the form says is judged by the verb; when it says no, the form comes back with what was
-typed and the one sentence at its field, and the ledger keeps the refusal. The checks repeat inside the open dialog, and
-with them whether its button works.
+Nothing is sent by asking, unless somebody breaks the glass. What the form says is judged by the verb; when it says no,
+the form comes back with what was typed and the one sentence at its field, and the ledger keeps the refusal. The checks
+repeat inside the open dialog, and with them whether its button works.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_safe
 
 from dashboard.accounts.roles import Role
 from dashboard.database import database_now
-from dashboard.failovers import asking, eyes, policies, preflight, reading
+from dashboard.failovers import asking, preflight, reading
 from dashboard.failovers.clockwork import TIMING
 from dashboard.failovers.lifecycle import Refused
-from dashboard.failovers.models import Request
+from dashboard.failovers.models import Mode, Request
 from dashboard.failovers.preflight import Verdict
 from dashboard.fleet.models import Relationship
-from dashboard.web import forms
-from dashboard.web.course import listed, took_last
+from dashboard.web import confirm, forms
+from dashboard.web.course import took_last
 from dashboard.web.detail import find
 from dashboard.web.guards import actor, kept, record_refusal, requires, signed_in
 from dashboard.web.live import live_answer, pulse
 from dashboard.web.parts import digest
-from dashboard.words import duration
+from dashboard.web.votes import terms
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -41,47 +42,55 @@ def fail_over(request: HttpRequest, cluster: str, relationship: str) -> HttpResp
         return _ask(request, row)
     typed = kept(request)
     if typed:
-        return _dialog(request, row, typed, signed_out=True)
-    return _dialog(request, row, _asked_before(request, row))
+        return _dialog(request, row, typed, nonce=forms.nonce_of(typed), signed_out=True)
+    return _dialog(request, row, asked_before(request, [row]))
 
 
-def _asked_before(request: HttpRequest, row: Relationship) -> dict[str, str]:
-    """Reason and ticket of the request that is asked again. The path is typed anew."""
+def asked_before(request: HttpRequest, rows: list[Relationship]) -> dict[str, str]:
+    """Reason, ticket and mode of the request that is asked again. What confirms is typed anew."""
     asked = Request.objects.visible_to(signed_in(request)).filter(pk=forms.number_of(request.GET.get("again", "")))
-    before = asked.filter(failovers__relationship=row).first()
-    return {"reason": before.reason, "ticket": before.ticket} if before else {}
+    before = asked.filter(failovers__relationship__in=rows).first()
+    return {"reason": before.reason, "ticket": before.ticket, "mode": before.mode} if before else {}
 
 
 @requires(Role.OPERATOR)
 def _ask(request: HttpRequest, row: Relationship) -> HttpResponse:
     form = forms.Ask.of(request.POST)
     try:
-        made = asking.request(
-            user=signed_in(request),
-            actor=actor(request),
-            relationships=[row],
-            typed=form.typed,
-            reason=form.reason,
-            ticket=form.ticket,
-            nonce=form.nonce,
-        )
+        made = ask(request, [row], form)
     except Refused as refused:
         record_refusal(request, refused, object=str(row))
-        typed = {"typed": form.typed, "reason": form.reason, "ticket": form.ticket}
-        return _dialog(request, row, typed, error=refused, nonce=form.nonce)
+        return _dialog(request, row, form.kept, error=refused, nonce=form.nonce)
     page = reverse("failover", args=(made.number,))
     if _htmx(request):
         return HttpResponse(status=204, headers={"HX-Redirect": page})
     return HttpResponse(status=303, headers={"Location": page})
 
 
+def ask(request: HttpRequest, rows: list[Relationship], form: forms.Ask) -> Request:
+    """The verb, on what was typed. Whoever breaks the glass proves before that it is they."""
+    auth = confirm.prove(request, "break-glass", str(form.nonce)).words if form.break_glass else ""
+    return asking.request(
+        user=signed_in(request),
+        actor=actor(request),
+        relationships=rows,
+        typed=form.typed,
+        reason=form.reason,
+        ticket=form.ticket,
+        nonce=form.nonce,
+        mode=form.mode,
+        auth=auth,
+        break_glass=form.break_glass,
+    )
+
+
 @require_safe
 def fail_over_checks(request: HttpRequest, cluster: str, relationship: str) -> HttpResponse:
-    """The checks inside the open dialog, and with them whether its button works."""
+    """The checks inside the open dialog, for the mode that is chosen, and with them whether its button works."""
     row = find(signed_in(request), cluster, relationship)
-    context = _judged(request, row)
+    context = _judged(request, row, mode_of(request.GET.get("mode", "")))
     checks = [(check.verdict, check.words) for check in context["checks"]]
-    seen = digest(repr((checks, context["situation"].read_at)))
+    seen = digest(repr((checks, context["situation"].read_at, context["mode"])))
     context |= {"seen": seen, "back": _relationship_url(row)}
 
     def render() -> str:
@@ -91,6 +100,11 @@ def fail_over_checks(request: HttpRequest, cluster: str, relationship: str) -> H
     return live_answer(
         request, region="", seen=seen, render=render, observed_age=pulse(signed_in(request)).age, shared=False
     )
+
+
+def mode_of(text: str) -> str:
+    """One that there is; anything else is for the verb to refuse, and looks unplanned until then."""
+    return text if text in Mode.values else Mode.UNPLANNED
 
 
 def _dialog(
@@ -105,7 +119,8 @@ def _dialog(
     page = not _htmx(request)
     expected = reading.expected_typing([row])
     job = row.facts.replication_job_status if row.job_running else None
-    context = _judged(request, row) | {
+    context = _judged(request, row, mode_of(typed.get("mode", ""))) | form_context(request, [row], nonce or uuid4())
+    context |= {
         "row": row,
         "page": page,
         "modal": page,
@@ -116,12 +131,9 @@ def _dialog(
         "took_last": took_last(row.pk),
         "expected": expected,
         "pattern": forms.pattern_of(expected) + "/?",  # the cluster writes it with a slash at its end
-        "names": listed(eyes.approvers([row.cluster.name], excluding=signed_in(request).person)),
-        "decide": duration(policies.rules_for([row]).decide),
         "typed": typed,
         "error": error,
         "signed_out": signed_out,
-        "nonce": nonce or uuid4(),
         "seen": "",
     }
     if not page:
@@ -129,19 +141,32 @@ def _dialog(
     return render(request, "failovers/confirm.html", context, status=422 if error else 200)
 
 
-def _judged(request: HttpRequest, row: Relationship) -> dict[str, Any]:
-    situation = reading.situation(row, now=database_now(), user=signed_in(request))
+def form_context(request: HttpRequest, rows: list[Relationship], nonce: UUID) -> dict[str, Any]:
+    """What every form that asks shows of policies and modes, for one and for several."""
+    asked = terms(rows, signed_in(request))
+    return {
+        "nonce": nonce,
+        "terms": asked,
+        "confirm": confirm.offer(request, "break-glass", str(nonce)) if asked.rules.break_glass else None,
+    }
+
+
+def _judged(request: HttpRequest, row: Relationship, mode: str) -> dict[str, Any]:
+    situation = reading.situation(row, now=database_now(), user=signed_in(request), mode=mode)
     checks = preflight.judge(situation)
+    address = reverse("fail-over-checks", args=(row.cluster.name, row.relationship_id))
     return {
         "target": row.cluster.name,
         "situation": situation,
+        "mode": mode,
         "loss": reading.loss(situation),
         "checks": checks,
         "passed": sum(check.verdict is Verdict.PASS for check in checks),
         "blocks": len(preflight.blocks(checks)),
         "old": situation.read_at is None or situation.now - situation.read_at > TIMING.fresh,
         "read_now_url": reverse("relationship-read-now", args=(row.cluster.name, row.relationship_id)),
-        "url": reverse("fail-over-checks", args=(row.cluster.name, row.relationship_id)),
+        "checks_url": address,
+        "url": f"{address}?{urlencode({'mode': mode})}",
     }
 
 
