@@ -236,6 +236,7 @@ def precheck(read: Reading, s: Situation, checks: list[Check]) -> dict[str, Any]
         "state": visible(status.state),
         "target_root_read_only": status.target_root_read_only,
         "recovery_point": status.recovery_point.raw if status.recovery_point else "",
+        "loss_from": status.loss_from.raw if status.loss_from else "",
         "snapshot": visible(status.recovery_point_snapshot.id or "") if status.recovery_point_snapshot else "",
         "nothing_lost": loss(s).kind == "nothing",
         "checks": [asdict(check) for check in checks],
@@ -278,11 +279,8 @@ def loss_of(failover: Failover, *, now: datetime) -> Loss:
     row = failover.relationship
     if failover.sent_at is None:
         return loss(situation(row, now=now, failover=failover))
-    start = failover.item.loss_from_at
-    point = (failover.precheck or {}).get("recovery_point") or ""
-    moved = datetime.fromisoformat(point) if point else None
-    if start is None or (failover.item.recovery_point and point != failover.item.recovery_point and moved):
-        start = moved or start
+    acted_on = (failover.precheck or {}).get("loss_from")
+    start = datetime.fromisoformat(acted_on) if acted_on else failover.item.loss_from_at
     if start is None:
         return Loss("unknown", "Loss not known: there is no recovery point.")
     if (failover.precheck or {}).get("nothing_lost"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from dashboard.database import database_now
 from dashboard.failovers import reading
@@ -66,6 +66,18 @@ def test_a_planned_failover_says_before_and_after_that_nothing_is_lost(desk):
     failover = desk.sent()
     assert (failover.precheck or {})["nothing_lost"] is True
     assert reading.loss_of(failover, now=database_now()).words == reading.NOTHING_LOST
+
+
+def test_what_was_lost_counts_from_what_the_sender_found(desk):
+    """A job ended after the request; it brought a policy snapshot, so that the data is older than the job."""
+    failover = desk.approved()
+    desk.sim.set_recovery_point(desk.clock() - 20)
+    stamp = datetime.fromtimestamp(desk.clock() - 200, UTC)
+    desk.sim.recovery_point_snapshot["timestamp"] = f"{stamp:%Y-%m-%dT%H:%M:%S.%fZ}"
+    failover = desk.step(failover)
+    lost = reading.loss_of(failover, now=database_now())
+    assert lost.since == stamp
+    assert lost.length == failover.sent_at - stamp
 
 
 def test_a_source_that_is_writable_again_starts_the_count_anew(desk):
