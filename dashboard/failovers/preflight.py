@@ -98,15 +98,14 @@ def _identity(s: Situation, status: TargetStatus) -> list[Check]:
                 "The relationship is no longer the one that was shown.",
             )
         )
-    point = status.recovery_point
-    if point is not None and s.item.recovery_point_at is not None and point.at < s.item.recovery_point_at:
+    point, then, kept = status.recovery_point, s.item.recovery_point_at, s.item.loss_from_at
+    if point is not None and then is not None and point.at < then:
+        detail = f"It was {clock(then, s.now)}, it is {clock(point.at, s.now)}: more would be lost."
+        found.append(Check("identity", Verdict.BLOCK, "The recovery point went back after the request.", detail))
+    elif status.loss_from is not None and kept is not None and status.loss_from.at < kept:
+        detail = f"It was of {clock(kept, s.now)}, it is of {clock(status.loss_from.at, s.now)}: more would be lost."
         found.append(
-            Check(
-                "identity",
-                Verdict.BLOCK,
-                "The recovery point went back after the request.",
-                f"It was {clock(s.item.recovery_point_at, s.now)}, it is {clock(point.at, s.now)}: more would be lost.",
-            )
+            Check("identity", Verdict.BLOCK, "A later job brought an older state than the request saw.", detail)
         )
     return found
 

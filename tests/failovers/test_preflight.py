@@ -171,6 +171,14 @@ def test_a_recovery_point_that_went_back_blocks():
     assert check.words == "The recovery point went back after the request."
 
 
+@pytest.mark.parametrize(("stamp", "blocked"), [("03:04:59", True), ("03:05:01", False)])
+def test_a_later_job_that_brought_an_older_policy_snapshot_blocks(stamp, blocked):
+    snapshot = HEALTHY["recovery_point_snapshot"] | {"timestamp": f"2026-03-14T{stamp}Z"}
+    later = status(recovery_point="2026-03-14T03:10:00Z", recovery_point_snapshot=snapshot)
+    found = [check.words for check in blocks(judge(situation(reported=later, item=item())))]
+    assert found == (["A later job brought an older state than the request saw."] if blocked else [])
+
+
 def test_the_worst_stands_first():
     checks = judge(situation(reported=status(state="ENDED", replication_enabled=False), other_request="FO-1"))
     verdicts = [check.verdict for check in checks]
