@@ -11,14 +11,15 @@ from django.utils import timezone
 from dashboard.accounts.models import User
 from dashboard.accounts.people import may_see_audit
 from dashboard.accounts.roles import Role
+from dashboard.failovers import policy_lint
 from dashboard.failovers.models import Hold
 from dashboard.web.build import build
 from dashboard.web.live import Pulse, pulse
 
 
 class Desk:
-    """`desk.waiting`, `desk.observed_at`, `desk.holds`, `desk.may_see_audit`, `desk.is_admin`, `desk.build`,
-    `desk.now`."""
+    """`desk.waiting`, `desk.observed_at`, `desk.holds`, `desk.may_see_audit`, `desk.is_admin`,
+    `desk.policy_reds`, `desk.build`, `desk.now`."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
@@ -64,6 +65,11 @@ class Desk:
     @property
     def is_admin(self) -> bool:
         return self.user is not None and self.user.has(Role.ADMIN)
+
+    @cached_property
+    def policy_reds(self) -> int:
+        """For admins: how many ways there are in which a policy could not be satisfied tonight."""
+        return sum(each.level == "red" for each in policy_lint.lint()) if self.is_admin else 0
 
 
 def desk(request: HttpRequest) -> dict[str, Desk]:

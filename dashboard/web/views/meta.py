@@ -12,6 +12,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
 from dashboard.database import database_now
+from dashboard.failovers import policy_lint
 from dashboard.failovers.models import Heartbeat
 
 log = logging.getLogger(__name__)
@@ -23,15 +24,16 @@ LARGEST_REPORT = 8192
 @require_safe
 def health(_request: HttpRequest) -> JsonResponse:
     """200 when pages can be made, else 503. `sweep_seconds_ago` is news, not a verdict: restarting the web server
-    does not help a sweep that is late."""
+    does not help a sweep that is late. Nor is `policies`: `red: 2` are two ways to be stuck in the night."""
     try:
         now = database_now()
         beat: datetime | None = Heartbeat.objects.filter(driver="sweep").values_list("at", flat=True).first()
+        policies = policy_lint.summary(policy_lint.lint())
     except DatabaseError:
         log.exception("The database does not answer.")
         return JsonResponse({"ok": False, "database": "does not answer"}, status=503)
     late = None if beat is None else round((now - beat).total_seconds(), 1)
-    return JsonResponse({"ok": True, "database": "answers", "sweep_seconds_ago": late})
+    return JsonResponse({"ok": True, "database": "answers", "sweep_seconds_ago": late, "policies": policies})
 
 
 @csrf_exempt
