@@ -7,9 +7,8 @@ What holds, and by what:
 - Gapless and without forks: an appender first locks the one head row, so appenders stand in line. (Locking
   the last entry instead does not work: each waiter then goes on from the entry that it waited for, and the
   chain forks.)
-- Tamper-evident: each entry's hash covers the hash before it, its number, and its whole payload:
-  SHA-256("failover-desk-audit/1" 0x00 ‖ previous hash ‖ number, 8 bytes ‖ length, 4 bytes ‖ payload, UTF-8),
-  integers big-endian. The stored text is what is hashed, so a verifier needs no canonical JSON, only bytes.
+- Tamper-evident: each entry's hash covers the hash before it, its number, and its whole payload; `verifier` says
+  how. The stored text is what is hashed, so a verifier needs no canonical JSON, only bytes.
 - The head row says how many entries there are, so a tail that was cut off is noticed, too. Whoever can
   rewrite the whole chain *and* the head goes unnoticed here; against that stands only a copy of a hash kept
   elsewhere.
@@ -17,7 +16,6 @@ What holds, and by what:
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pwd
@@ -30,15 +28,17 @@ from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
 from django.db import connection
+from django.db.models import QuerySet
 from django.db.transaction import TransactionManagementError
 
-from dashboard.audit.models import COLUMN, GENESIS, Entry, Head
+from dashboard.audit.models import COLUMN, Entry, Head
 from dashboard.audit.tags import Tag
+from dashboard.audit.verifier import GENESIS, Against, Bad, Walk, Written, entry_hash
 from dashboard.database import database_now
 
 JSON: TypeAlias = "bool | int | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
-_DOMAIN = b"failover-desk-audit/1\x00"
+_PIECE = 2000
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 
@@ -103,7 +103,7 @@ def append(
     head = Head.objects.select_for_update().get(pk=1)
     at = database_now()
     record = {
-        "at": _stamp(at),
+        "at": stamp(at),
         "tag": str(tag),
         "actor": {
             "kind": actor.kind,
@@ -123,7 +123,7 @@ def append(
         seq=seq,
         payload=payload,
         prev_hash=previous,
-        hash=_hash(previous, seq, payload),
+        hash=entry_hash(previous, seq, payload),
         at=at,
         **_columns(json.loads(payload)),
     )
@@ -134,20 +134,6 @@ def append(
 def clean(text: str) -> str:
     """The text with NUL and lone surrogates as visible escapes (`\\u0000`)."""
     return _UNSTORABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-
-
-@dataclass(frozen=True, slots=True)
-class Bad:
-    """The first entry that is not as it was written.
-
-    content: its payload or number does not match its hash. link: it does not follow the entry before it.
-    gap: it is not there, though a later one is. columns: its searchable copies differ from its payload.
-    truncated: it is not there, though the head says so. head: the head does not point at the last entry.
-    """
-
-    seq: int
-    kind: Literal["content", "link", "gap", "columns", "truncated", "head"]
-    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,33 +149,47 @@ class Report:
         return self.bad is None
 
 
-def verify(start: int = 1, entries: Iterable[Entry] | None = None) -> Report:
+def verify(start: int = 1, entries: Iterable[Entry] | None = None, *, against: Against | None = None) -> Report:
     """Walk the chain from entry `start`, recompute each hash, and stop at the first bad entry. Constant
     memory.
 
     A `start` beyond 1 trusts the hash stored just before it. With `entries` (an export, in order) there is no
     head to compare. Appenders may go on meanwhile: the head is read before and after, and the end of the walk
-    must lie between the two.
+    must lie between the two. `against`: signed checkpoints, which must agree.
     """
     stored = entries is None
+    began = "" if against is None else stamp(database_now())
     before = Head.objects.filter(pk=1).first() if stored else None
-    if entries is None:
-        entries = Entry.objects.filter(seq__gte=start).order_by("seq").iterator(chunk_size=2000)
     previous = _hash_before(start) if start == 1 or stored else None
-    last, checked = start - 1, 0
-    bad: Bad | None = None
     if stored and previous is None:
-        return Report(0, (0, ""), Bad(last, "gap", f"Entry {last}, before the first one to check, is missing."))
-    for entry in entries:
-        bad = _fault(entry, expected=last + 1, previous=previous)
-        if bad is None and before is not None and entry.seq == before.seq and bytes(entry.hash) != bytes(before.hash):
+        missing = Bad(start - 1, "gap", f"Entry {start - 1}, before the first one to check, is missing.")
+        return Report(0, (0, ""), missing)
+    walk = Walk(start, previous)
+    bad: Bad | None = None
+    for entry in walked(Entry.objects.filter(seq__gte=start)) if entries is None else entries:
+        written = Written(entry.seq, entry.payload, bytes(entry.prev_hash), bytes(entry.hash))
+        bad = walk.take(written) or _copies_differ(entry)
+        if bad is None and before is not None and entry.seq == before.seq and written.hash != bytes(before.hash):
             bad = Bad(entry.seq, "head", f"The head of the ledger has another hash than entry {entry.seq}.")
+        if bad is None and against is not None:
+            bad = against.take(entry.seq, written.hash)
         if bad is not None:
             break
-        last, previous, checked = entry.seq, bytes(entry.hash), checked + 1
     if bad is None and stored:
-        bad = _fault_of_the_end(last, before)
-    return Report(checked, (last, (previous or GENESIS).hex()), bad)
+        bad = _fault_of_the_end(walk.last, before)
+    if bad is None and against is not None:
+        bad = against.rest(walk.last, began)
+    return Report(walk.checked, (walk.last, (walk.hash or GENESIS).hex()), bad)
+
+
+def walked(rows: QuerySet[Entry], *, last: int = 2**63 - 1) -> Iterator[Entry]:
+    """The entries in order up to `last`, in pieces: in constant memory, and without holding a snapshot that keeps the
+    database from cleaning up behind writers.
+    """
+    seq = 0
+    while piece := list(rows.filter(seq__gt=seq, seq__lte=last).order_by("seq")[:_PIECE]):
+        yield from piece
+        seq = piece[-1].seq
 
 
 def _hash_before(start: int) -> bytes | None:
@@ -199,21 +199,14 @@ def _hash_before(start: int) -> bytes | None:
     return None if stored is None else bytes(stored)
 
 
-def _fault(entry: Entry, *, expected: int, previous: bytes | None) -> Bad | None:
-    seq = entry.seq
-    if seq != expected:
-        return Bad(expected, "gap", f"Entry {expected} is missing; the next one that exists is {seq}.")
-    if _hash(bytes(entry.prev_hash), seq, entry.payload) != bytes(entry.hash):
-        return Bad(seq, "content", f"Entry {seq} is not what was written: its text does not match its hash.")
-    if previous is not None and bytes(entry.prev_hash) != previous:
-        return Bad(seq, "link", f"Entry {seq} does not follow entry {seq - 1}: one of the two was written anew.")
+def _copies_differ(entry: Entry) -> Bad | None:
     try:
         record = json.loads(entry.payload)
         copies = {"at": record["at"], **_columns(record)}
     except (ValueError, RecursionError, KeyError, TypeError):
-        return Bad(seq, "content", f"Entry {seq} holds text that this program did not write.")
-    if copies != {"at": _stamp(entry.at), "tag": entry.tag, "actor": entry.actor, "object": entry.object}:
-        return Bad(seq, "columns", f"The searchable columns of entry {seq} differ from what was written.")
+        return Bad(entry.seq, "content", f"Entry {entry.seq} holds text that this program did not write.")
+    if copies != {"at": stamp(entry.at), "tag": entry.tag, "actor": entry.actor, "object": entry.object}:
+        return Bad(entry.seq, "columns", f"The searchable columns of entry {entry.seq} differ from what was written.")
     return None
 
 
@@ -222,21 +215,11 @@ def _fault_of_the_end(last: int, before: Head | None) -> Bad | None:
     if before is None or after is None:
         return Bad(last, "head", "The head of the ledger is missing.")
     if last < before.seq:
-        return Bad(
-            last + 1,
-            "truncated",
-            f"The ledger ends at entry {last}, but its head says {before.seq}: the tail is cut off.",
-        )
+        words = f"The ledger ends at entry {last}, but its head says {before.seq}: the tail is cut off."
+        return Bad(last + 1, "truncated", words)
     if last > after.seq:
         return Bad(last, "head", f"The head of the ledger says {after.seq}, but there are entries up to {last}.")
     return None
-
-
-def _hash(previous: bytes, seq: int, payload: str) -> bytes:
-    # "surrogatepass" only matters for a damaged export: the verifier must name such an entry, not stumble
-    # over it.
-    text = payload.encode("utf-8", "surrogatepass")
-    return hashlib.sha256(_DOMAIN + previous + seq.to_bytes(8, "big") + len(text).to_bytes(4, "big") + text).digest()
 
 
 def _columns(record: Mapping[str, JSON]) -> dict[str, str]:
@@ -251,7 +234,7 @@ def _columns(record: Mapping[str, JSON]) -> dict[str, str]:
     }
 
 
-def _stamp(moment: datetime) -> str:
+def stamp(moment: datetime) -> str:
     """UTC with exactly six digits, the precision that both engines keep: more would be rounded away after
     hashing.
     """

@@ -86,6 +86,27 @@ class Tag(StrEnum):
     NOTICE_FAILED = "notice.failed", "Nobody could be told"
 
 
+# What a page offers to look for: the first parts of tags, by the words for them.
+KINDS = {
+    "requests": ("Requests and decisions", ("request", "decision", "cancel", "review")),
+    "failovers": ("Failovers", ("failover", "close")),
+    "holds": ("Holds", ("hold",)),
+    "signins": ("Sign-ins", ("signin", "signout", "session", "factor", "confirm", "access")),
+    "people": ("People and policies", ("person", "people", "group", "policy")),
+    "clusters": ("Clusters and objectives", ("cluster", "objective", "tag")),
+    "record": ("The record itself", ("audit", "evidence", "notice")),
+}
+# Whatever somebody tried and was not given.
+REFUSALS = frozenset(tag for tag in Tag if tag.endswith(".refused")) | {Tag.SIGNIN_FAILED}
+
+
+def tags_of_kind(kind: str) -> list[str]:
+    """The tags of one of the KINDS, or the one tag that has this very name; empty for anything else."""
+    if kind in KINDS:
+        return [str(tag) for tag in Tag if tag.partition(".")[0] in KINDS[kind][1]]
+    return [kind] if kind in _WORDS else []
+
+
 _WORDS = {str(tag): tag.words for tag in Tag}
 
 
