@@ -1,10 +1,10 @@
 """Second factors: an app's codes (TOTP), security keys (WebAuthn), and recovery codes for the day the phone is lost.
+How they prove something; `enrolment` adds and removes them.
 
 django-allauth has the tables, the arithmetic and the encryption's place; the checks here are stricter than its own:
 
 - A TOTP code is good for once, and none is good after a later one was used. The row says so, not a cache.
 - A security key must answer from this desk's own origin, and its counter must not run backwards.
-- Every change is in the ledger. A factor that is taken away ends the account's sessions.
 
 Secrets are encrypted with READER_KEY, which the web server has and the database has not.
 """
@@ -22,28 +22,22 @@ from allauth.mfa import app_settings
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
-from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, generate_totp_secret, hotp_value
-from allauth.mfa.webauthn.internal.auth import EXTENSIONS, WebAuthn, build_user_payload, get_credentials
+from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
+from allauth.mfa.webauthn.internal.auth import WebAuthn, get_credentials
 from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase
 from django.db import transaction
-from django.db.models import F
 from fido2.server import Fido2Server
 from fido2.webauthn import (
     AuthenticationResponse,
     PublicKeyCredentialRpEntity,
-    RegistrationResponse,
-    ResidentKeyRequirement,
     UserVerificationRequirement,
 )
 
 from dashboard.accounts import sessions
 from dashboard.accounts.models import User
 from dashboard.accounts.roles import Role
-from dashboard.audit import chain
-from dashboard.audit.chain import Actor
-from dashboard.audit.tags import Tag
 from dashboard.database import database_now
 
 Kind = Authenticator.Type
@@ -51,14 +45,9 @@ Challenge: TypeAlias = dict[str, Any]
 
 KEY = "security key"
 NAMES = {Kind.TOTP: "TOTP", Kind.RECOVERY_CODES: "recovery code", Kind.WEBAUTHN: KEY}
-MOST_KEYS = 10
 _NEED_ONE = (Role.OPERATOR, Role.APPROVER, Role.ADMIN)
 _TOLERANCE = 1  # steps of 30 s that a phone's clock may be off, either way
 _PURPOSE = "second factor|"
-
-
-class Refused(Exception):
-    """Nothing was changed; the message is one sentence for the person who asked."""
 
 
 class Adapter(DefaultMFAAdapter):  # type: ignore[misc]  # django-allauth has no types
@@ -141,14 +130,14 @@ def check_code(user: User, code: str) -> str:
 
 
 def _spend_totp(app: Authenticator, code: str) -> bool:
-    step = _matching_step(Adapter().decrypt(app.data["secret"]), code, after=app.data.get("last_step", 0))
+    step = matching_step(Adapter().decrypt(app.data["secret"]), code, after=app.data.get("last_step", 0))
     if step:
         app.data["last_step"], app.last_used_at = step, database_now()
         app.save()
     return bool(step)
 
 
-def _matching_step(secret: str, code: str, *, after: int = 0) -> int:
+def matching_step(secret: str, code: str, *, after: int = 0) -> int:
     """The step of 30 s that the code belongs to; 0 for a wrong one, or one that is not later than `after`."""
     now = int(database_now().timestamp()) // app_settings.TOTP_PERIOD
     for step in range(max(now - _TOLERANCE, after + 1), now + _TOLERANCE + 1):
@@ -159,8 +148,8 @@ def _matching_step(secret: str, code: str, *, after: int = 0) -> int:
 
 def key_challenge(user: User) -> tuple[Challenge, Challenge]:
     """What the browser hands to the key, and what the server must remember to judge the answer."""
-    options, state = _server().authenticate_begin(get_credentials(user), UserVerificationRequirement.PREFERRED)
-    return _plain(options), state
+    options, state = server().authenticate_begin(get_credentials(user), UserVerificationRequirement.PREFERRED)
+    return plain(options), state
 
 
 @transaction.atomic
@@ -170,7 +159,7 @@ def check_key(user: User, state: Challenge, answer: str) -> str:
     held = {WebAuthn(row).authenticator_data.credential_data.credential_id: row for row in rows}
     try:
         response = AuthenticationResponse.from_dict(json.loads(answer))
-        credential = _server().authenticate_complete(state, get_credentials(user), response)
+        credential = server().authenticate_complete(state, get_credentials(user), response)
     except (ValueError, TypeError, KeyError, AttributeError):  # what the browser sent may be anything
         return ""
     row, counter = held[credential.credential_id], response.response.authenticator_data.counter
@@ -181,131 +170,13 @@ def check_key(user: User, state: Challenge, answer: str) -> str:
     return KEY
 
 
-# ── Changing ─────────────────────────────────────────────────────────────────
-
-
-def new_secret() -> str:
-    secret: str = generate_totp_secret()
-    return secret
-
-
-def totp_picture(user: User, secret: str) -> tuple[str, str]:
-    """The address that an app understands, and its QR code as SVG."""
-    adapter = Adapter()
-    url: str = adapter.build_totp_url(user, secret)
-    return url, adapter.build_totp_svg(url)
-
-
-@transaction.atomic
-def add_app(user: User, secret: str, code: str, *, actor: Actor) -> None:
-    """The first code proves that the app has the secret."""
-    _locked(user)
-    if Authenticator.objects.filter(user_id=user.pk, type=Kind.TOTP).exists():
-        raise Refused("There is already an authenticator app. Remove it first.")
-    step = _matching_step(secret, normalize_user_code(code))
-    if not step:
-        raise Refused("The code does not belong to this picture. Check the clock of the phone, and type the next one.")
-    app = TOTP.activate(user, secret).instance
-    app.data["last_step"] = step
-    app.save()
-    _record(Tag.FACTOR_ADDED, user, f"{user.username} added an authenticator app.", actor)
-
-
-def new_key_challenge(user: User) -> tuple[Challenge, Challenge]:
-    options, state = _server().register_begin(
-        user=build_user_payload(user),
-        credentials=get_credentials(user),
-        resident_key_requirement=ResidentKeyRequirement.DISCOURAGED,
-        user_verification=UserVerificationRequirement.PREFERRED,
-        extensions=EXTENSIONS,
-    )
-    return _plain(options), state
-
-
-@transaction.atomic
-def add_key(user: User, state: Challenge, answer: str, name: str, *, actor: Actor) -> None:
-    _locked(user)
-    name = chain.clean(name).strip()[:40] or KEY
-    if Authenticator.objects.filter(user_id=user.pk, type=Kind.WEBAUTHN).count() >= MOST_KEYS:
-        raise Refused(f"An account has at most {MOST_KEYS} security keys. Remove one first.")
-    try:
-        credential = json.loads(answer)
-        RegistrationResponse.from_dict(credential)
-        made = _server().register_complete(state, credential)
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise Refused("The security key's answer cannot be used. Try again.") from None
-    if made.credential_data.credential_id in [held.credential_id for held in get_credentials(user)]:
-        raise Refused("This security key was added already.")
-    row = WebAuthn.add(user, name, credential).instance
-    row.data["counter"] = made.counter
-    row.save()
-    _record(Tag.FACTOR_ADDED, user, f"{user.username} added the security key {name}.", actor)
-
-
-@transaction.atomic
-def new_codes(user: User, *, actor: Actor) -> list[str]:
-    """Ten recovery codes in place of those before. Shown once."""
-    _locked(user)
-    if not of(user):
-        raise Refused("Recovery codes stand in for a second factor. Add one first.")
-    Authenticator.objects.filter(user_id=user.pk, type=Kind.RECOVERY_CODES).delete()
-    codes: list[str] = RecoveryCodes.activate(user).generate_codes()
-    _record(Tag.FACTOR_ADDED, user, f"{user.username} made {len(codes)} recovery codes.", actor)
-    return codes
-
-
-@transaction.atomic
-def remove(user: User, pk: int, *, actor: Actor) -> User:
-    """Take one factor away, and with the last the recovery codes. Ends the account's sessions. Gives its row of now."""
-    user = _locked(user)
-    rows = list(of(user).rows)
-    gone = next((row for row in rows if row.pk == pk and row.type != Kind.RECOVERY_CODES), None)
-    if gone is None:
-        raise Refused("There is no such second factor any more.")
-    what = f"the security key {gone.data['name']}" if gone.type == Kind.WEBAUTHN else "the authenticator app"
-    gone.delete()
-    if not of(user):
-        Authenticator.objects.filter(user_id=user.pk).delete()
-    return _removed(user, f"{user.username} removed {what}.", actor)
-
-
-@transaction.atomic
-def remove_all(name: str, *, actor: Actor) -> User:
-    """For somebody whose phone and keys are lost: the password alone lets them in again, to add new ones."""
-    found = User.objects.filter(username__iexact=name).first()
-    if found is None:
-        raise Refused(f"There is no account {name}.")
-    user = _locked(found)
-    deleted, _ = Authenticator.objects.filter(user_id=user.pk).delete()
-    if not deleted:
-        raise Refused(f"The account {user.username} has no second factor.")
-    return _removed(user, f"All second factors of {user.username} were removed.", actor)
-
-
-def _removed(user: User, words: str, actor: Actor) -> User:
-    User.objects.filter(pk=user.pk).update(epoch=F("epoch") + 1)
-    user.refresh_from_db()
-    _record(Tag.FACTOR_REMOVED, user, words, actor)
-    return user
-
-
-def _record(tag: Tag, user: User, words: str, actor: Actor) -> None:
-    detail: dict[str, chain.JSON] = {"account": user.username, "person": user.person_id}
-    chain.append(tag, actor=actor, object=f"person:{user.username}", words=words, detail=detail)
-
-
-def _locked(user: User) -> User:
-    """One change of an account's factors at a time."""
-    return User.objects.select_for_update(of=("self",)).select_related("person").get(pk=user.pk)
-
-
-def _plain(options: Mapping[str, Any]) -> Challenge:
+def plain(options: Mapping[str, Any]) -> Challenge:
     """As JSON knows it."""
     found: Challenge = json.loads(json.dumps(options, default=dict))
     return found
 
 
-def _server() -> Fido2Server:
+def server() -> Fido2Server:
     request = context.request
     origins = {f"{request.scheme}://{request.get_host()}", *settings.CSRF_TRUSTED_ORIGINS}
     entity = PublicKeyCredentialRpEntity(**Adapter().get_public_key_credential_rp_entity())

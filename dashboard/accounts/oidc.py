@@ -35,6 +35,7 @@ from django.urls import reverse
 from dashboard.accounts.models import User
 from dashboard.accounts.people import actor_of
 from dashboard.audit import chain
+from dashboard.audit.chain import Actor
 from dashboard.audit.tags import Tag
 from dashboard.database import database_now
 
@@ -149,13 +150,38 @@ def account_of(identity: Identity, ip: str) -> User:
     return user
 
 
+@transaction.atomic
+def make_only(name: str, *, actor: Actor) -> User:
+    """Take the password away: from here on the identity provider says who this is."""
+    accounts = User.objects.select_for_update(of=("self",)).select_related("person")
+    user = accounts.filter(username__iexact=name, is_active=True).first()
+    if user is None:
+        raise Refused(f"There is no account {name} that may sign in.")
+    if not is_configured():
+        raise Refused("There is no identity provider: set OIDC_ISSUER first.")
+    if not user.person.email and not is_bound(user):
+        raise Refused(f"{user.username} has no e-mail address by which the identity provider could name them.")
+    user.set_unusable_password()
+    user.save()
+    chain.append(
+        Tag.PERSON_CHANGED,
+        actor=actor,
+        object=f"person:{user.username}",
+        words=f"Account {user.username}: no password any more; it signs in through {settings.OIDC_NAME}.",
+        detail={"account": user.username, "person": user.person_id},
+    )
+    return user
+
+
 def is_bound(user: User) -> bool:
     """Whether this account has signed in through the provider, which can then confirm that it is still them."""
-    return is_configured() and SocialAccount.objects.filter(provider=_issuer(), user_id=user.pk).exists()
+    if not is_configured():
+        return False
+    return bool(SocialAccount.objects.filter(provider=_issuer(), user_id=user.pk).exists())
 
 
 def is_same(user: User, identity: Identity) -> bool:
-    return SocialAccount.objects.filter(provider=_issuer(), uid=identity.subject, user_id=user.pk).exists()
+    return bool(SocialAccount.objects.filter(provider=_issuer(), uid=identity.subject, user_id=user.pk).exists())
 
 
 # ── The provider ─────────────────────────────────────────────────────────────

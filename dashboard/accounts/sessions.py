@@ -86,23 +86,25 @@ def through_provider(session: SessionBase) -> bool:
 def is_idle(session: SessionBase) -> bool:
     """Whether it was left alone for too long. Costs the read of the session, which every page needs."""
     seen = session.get(_SEEN)
-    now = getattr(session, "now", None)
-    return bool(seen and now) and now - datetime.fromisoformat(seen) >= settings.SESSION_IDLE
+    now: datetime | None = getattr(session, "now", None)
+    if seen is None or now is None:
+        return False
+    return now - datetime.fromisoformat(seen) >= settings.SESSION_IDLE
 
 
 def left_alone(session: SessionBase) -> User | None:
     """Whose session it was that is idle, once: for the record."""
-    if not is_idle(session) or session.get(_TOLD):
+    if not is_idle(session) or session.get(_TOLD) or SESSION_KEY not in session:
         return None
     session[_TOLD] = True
-    return User.objects.select_related("person").filter(pk=session.get(SESSION_KEY)).first()
+    return User.objects.select_related("person").filter(pk=session[SESSION_KEY]).first()
 
 
 def touch(session: SessionBase) -> None:
     """Somebody clicked."""
-    now = getattr(session, "now", None)
+    seen = session.get(_SEEN)
+    now: datetime | None = getattr(session, "now", None)
     if now is None:
         return
-    seen = session.get(_SEEN)
     if seen is None or now - datetime.fromisoformat(seen) >= _TOUCH_EVERY:
         session[_SEEN] = now.isoformat()

@@ -7,7 +7,7 @@ A session that was left alone opens nothing but the wall. A click keeps it alive
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 from uuid import uuid4
 
 from django.contrib.auth.models import AnonymousUser
@@ -51,8 +51,9 @@ class SignInMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if not _is_wall(request):
-            known: Any = request.user  # lazy: a page that asks for nobody reads no session
-            request.user = SimpleLazyObject(lambda: AnonymousUser() if sessions.is_idle(request.session) else known)
+            known, asked = request.user, cast("Any", request)
+            # Lazy: a page that asks for nobody reads no session.
+            asked.user = SimpleLazyObject(lambda: AnonymousUser() if sessions.is_idle(request.session) else known)
         return self.get_response(request)
 
     def process_view(

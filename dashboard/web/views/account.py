@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
-from dashboard.accounts import factors, sessions
+from dashboard.accounts import enrolment, factors, sessions
 from dashboard.failovers.lifecycle import Refused
 from dashboard.web import confirm, forms, kept
 from dashboard.web.guards import actor, record_refusal, signed_in
@@ -50,13 +50,13 @@ def add_app(request: HttpRequest) -> HttpResponse:
     _only_if_on()
     user = signed_in(request)
     if request.method != "POST":
-        return _app_page(request, factors.new_secret())
+        return _app_page(request, enrolment.new_secret())
     values = forms.read(request.POST, ("secret", "code", *confirm.FIELDS))
     secret: str = _unsigned(request, values["secret"])
     try:
         confirm.prove(request, OPERATION, "add app")
-        factors.add_app(user, secret, values["code"], actor=actor(request))
-    except (Refused, factors.Refused) as refused:
+        enrolment.add_app(user, secret, values["code"], actor=actor(request))
+    except (Refused, enrolment.Refused) as refused:
         return _app_page(request, secret, _told(request, refused, "code"))
     return _codes_or_account(request)
 
@@ -72,8 +72,8 @@ def add_key(request: HttpRequest) -> HttpResponse:
     state: dict[str, Any] = _unsigned(request, values["challenge"])
     try:
         confirm.prove(request, OPERATION, "add key")
-        factors.add_key(user, state, values["answer"], values["name"], actor=actor(request))
-    except (Refused, factors.Refused) as refused:
+        enrolment.add_key(user, state, values["answer"], values["name"], actor=actor(request))
+    except (Refused, enrolment.Refused) as refused:
         return _key_page(request, values["name"], _told(request, refused, "answer"))
     return _codes_or_account(request)
 
@@ -90,8 +90,8 @@ def codes(request: HttpRequest) -> HttpResponse:
         forms.read(request.POST, confirm.FIELDS)
         try:
             confirm.prove(request, OPERATION, "codes")
-            return _codes(request, factors.new_codes(user, actor=actor(request)))
-        except (Refused, factors.Refused) as refused:
+            return _codes(request, enrolment.new_codes(user, actor=actor(request)))
+        except (Refused, enrolment.Refused) as refused:
             shown["error"], status = _told(request, refused, "codes"), 422
     shown["confirm"] = confirm.offer(request, OPERATION, "codes")
     return render(request, "accounts/codes.html", shown, status=status)
@@ -110,9 +110,9 @@ def remove_factor(request: HttpRequest, pk: int) -> HttpResponse:
         forms.read(request.POST, confirm.FIELDS)
         try:
             confirm.prove(request, OPERATION, f"remove {pk}")
-            update_session_auth_hash(request, factors.remove(user, pk, actor=actor(request)))
+            update_session_auth_hash(request, enrolment.remove(user, pk, actor=actor(request)))
             return redirect("account")
-        except (Refused, factors.Refused) as refused:
+        except (Refused, enrolment.Refused) as refused:
             shown["error"], status = _told(request, refused, "factor"), 422
     shown["confirm"] = confirm.offer(request, OPERATION, f"remove {pk}")
     return render(request, "accounts/remove_factor.html", shown, status=status)
@@ -120,7 +120,7 @@ def remove_factor(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _app_page(request: HttpRequest, secret: str, error: Refused | None = None) -> HttpResponse:
     user = signed_in(request)
-    url, picture = factors.totp_picture(user, secret)
+    url, picture = enrolment.totp_picture(user, secret)
     shown = {
         "url": url,
         "secret": " ".join(secret[at : at + 4] for at in range(0, len(secret), 4)),
@@ -135,7 +135,7 @@ def _app_page(request: HttpRequest, secret: str, error: Refused | None = None) -
 
 def _key_page(request: HttpRequest, name: str = "", error: Refused | None = None) -> HttpResponse:
     user = signed_in(request)
-    options, state = factors.new_key_challenge(user)
+    options, state = enrolment.new_key_challenge(user)
     shown = {
         "options": json.dumps(options),
         "signed": signing.dumps([user.pk, state], salt=_SALT),
@@ -151,7 +151,7 @@ def _codes_or_account(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     if factors.of(user).codes_left:
         return redirect("account")
-    return _codes(request, factors.new_codes(user, actor=actor(request)))
+    return _codes(request, enrolment.new_codes(user, actor=actor(request)))
 
 
 def _codes(request: HttpRequest, made: list[str]) -> HttpResponse:
@@ -170,9 +170,9 @@ def _unsigned(request: HttpRequest, signed: str) -> Any:
     return value
 
 
-def _told(request: HttpRequest, refused: Refused | factors.Refused, field: str) -> Refused:
+def _told(request: HttpRequest, refused: Refused | enrolment.Refused, field: str) -> Refused:
     """The sentence for the page. What failed to confirm is in the record; a mistyped code of one's own is not news."""
-    if isinstance(refused, factors.Refused):
+    if isinstance(refused, enrolment.Refused):
         return Refused(str(refused), field=field)
     record_refusal(request, refused, object=f"person:{signed_in(request).username}")
     return refused
