@@ -12,10 +12,12 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from dashboard.failovers import eyes, preflight, reading, readings
+from dashboard.failovers import eyes, history, preflight, reading, readings
 from dashboard.failovers.clockwork import TIMING
+from dashboard.failovers.history import Earlier
 from dashboard.failovers.lifecycle import CONCERN_WORDS, ON_THE_CLUSTER, TERMINAL, Concern, LastRead, State
 from dashboard.failovers.models import Failover, Hold, Request
 from dashboard.failovers.plan import Item
@@ -271,6 +273,13 @@ class Course:
         return end - begin if begin and end else None
 
     @cached_property
+    def earlier(self) -> list[tuple[Earlier, str]]:
+        """What was done to this relationship before, and where its page is."""
+        row = self.failover.relationship
+        found = history.earlier(row, user=self.whole.user, before_request=self.asked.pk)
+        return [(each, page_of(each.number)) for each in found]
+
+    @cached_property
     def last_took(self) -> timedelta | None:
         return took_last(self.failover.relationship_id)
 
@@ -279,6 +288,12 @@ class Course:
         """The reading that confirmed a refusal."""
         at = (self.failover.answer or {}).get("read_again")
         return datetime.fromisoformat(at) if at else None
+
+
+def page_of(number: str) -> str:
+    """Of `FO-1042`, or of `FO-1042/3` among those of its request."""
+    asked, _slash, place = number.partition("/")
+    return reverse("failover-item", args=(asked, int(place))) if place else reverse("failover", args=(asked,))
 
 
 def took_last(relationship_pk: int) -> timedelta | None:

@@ -21,6 +21,7 @@ from django.utils.http import urlencode
 
 from dashboard.failovers import story
 from dashboard.failovers.lifecycle import State
+from dashboard.notifications.told import tells_anybody, told
 from dashboard.web.course import Course
 from dashboard.web.live import pulse
 from dashboard.web.standing import STANDINGS, standing, standing_words
@@ -35,6 +36,7 @@ _FILES = {
     "items": "failovers/_items.html",
     "cancel": "failovers/_cancel.html",
     "count": "failovers/_count.html",
+    "told": "failovers/_told.html",
     "changes": "failovers/_changes.html",
     "buttons": "failovers/_buttons.html",
     "bar": "failovers/_bar.html",
@@ -109,7 +111,7 @@ class Sheet:
         else:
             names += ["body"]
         if self.decides:
-            names += ["count", *(["changes", "buttons", "bar"] if self.whole.may_decide else [])]
+            names += ["count", "told", *(["changes", "buttons", "bar"] if self.whole.may_decide else [])]
         if self.course is not None and self.course.may_close:
             names.append("closing")
         if self.whole.asked.break_glass and (self.course is None or not self.whole.many):
@@ -151,6 +153,8 @@ def context(request: HttpRequest, sheet: Sheet, seen: str) -> dict[str, Any]:
         "steps": steps(course) if course is not None and course.state != State.REQUESTED else [],
         "seen": seen,
     }
+    if sheet.decides:
+        found |= {"told": told(whole.number), "tells_anybody": tells_anybody(), "call": whole.approvers}
     parts = {name: render_to_string(_FILES[name], found, request) for name in sheet.parts}
     have = [f"{name}:{digest_of(part)}" for name, part in parts.items()]
     have.append(f"log:{len(sheet.log)}.{_digest_of_log(sheet.log)}")

@@ -60,6 +60,12 @@
     for (const bar of document.querySelectorAll("progress[data-until]")) {
       bar.value = Math.max(0, (Date.parse(bar.dataset.until) - now()) / 1000);
     }
+    // The time to decide is over: what would come too late cannot be pressed any more. The database decides in any case.
+    for (const panel of document.querySelectorAll("[data-ends]")) {
+      const over = Date.parse(panel.dataset.ends) <= now();
+      for (const node of panel.querySelectorAll("[data-ended]")) node.hidden = !over;
+      for (const button of panel.querySelectorAll("button[name=decision]")) button.disabled = over;
+    }
     for (const gauge of document.querySelectorAll("svg.gauge[data-since]")) {
       const ratio = (now() - Date.parse(gauge.dataset.since)) / 1000 / Number(gauge.dataset.objective);
       if (Number.isFinite(ratio)) gauge.querySelector(".used").setAttribute("width", `${Math.min(Math.max(ratio, 0), 1) * 50}%`);

@@ -102,12 +102,39 @@
     }
   });
 
+  // Boxes that are on are counted; and where a form confirms by cluster and number, what is to be typed follows them.
+  const syntax = /[\\^$.*+?()[\]{}|/]/g;  // the same as dashboard.web.forms.pattern_of
+
+  function countTicks(form) {
+    const on = Array.from(form.querySelectorAll("input.tick:checked"));
+    const shown = form.querySelector(form.dataset.counts);
+    if (shown) shown.textContent = String(on.length);
+    const field = form.dataset.confirms && form.querySelector(form.dataset.confirms);
+    if (!field) return;
+    const counts = new Map();
+    for (const { dataset: { target } } of on) counts.set(target, (counts.get(target) ?? 0) + 1);
+    const several = Array.from(counts).sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, n]) => `${name} ${n}`).join(", ");
+    const expected = on.length === 1 ? on[0].dataset.typed : several;
+    form.querySelector(`${form.dataset.confirms}-h code`).textContent = expected;
+    field.pattern = expected.replace(syntax, "\\$&");
+  }
+
+  function countAll() {
+    for (const form of document.querySelectorAll("form[data-counts]")) countTicks(form);
+  }
+  document.addEventListener("change", ({ target }) => {
+    const form = target.matches("input.tick") && target.closest("form[data-counts]");
+    if (form) countTicks(form);
+  });
+  addEventListener("pageshow", countAll);  // a browser that goes back puts ticks back, too
+
   function unveil() {
     for (const node of document.querySelectorAll("[data-needs-script]")) node.hidden = false;
   }
   document.addEventListener("htmx:afterSwap", unveil);
 
   unveil();
+  countAll();
   markTheme();
   present();
 })();
