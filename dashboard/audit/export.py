@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from dashboard.audit.chain import stamp, walked
 from dashboard.audit.models import Entry, Head
 from dashboard.audit.tags import words_of
-from dashboard.audit.verifier import EXPORT
+from dashboard.audit.verifier import EXPORT, text_digest
 from dashboard.database import database_now
 
 _PIECE = 64 * 1024
@@ -45,10 +45,17 @@ def now() -> Moment:
 
 
 def jsonl(
-    rows: QuerySet[Entry], moment: Moment, *, first: int = 1, last: int | None = None, selection: str = ""
+    rows: QuerySet[Entry],
+    moment: Moment,
+    *,
+    first: int = 1,
+    last: int | None = None,
+    selection: str = "",
+    shown: Container[int] | None = None,
 ) -> Iterator[bytes]:
     """`rows` from entry `first` to `last` (the head). `selection` says in words what they were selected by; without
-    it they must be all of that range.
+    it they must be all of that range. With `shown`, the text of every other entry is withheld: it can be followed, and
+    not read.
     """
     last = moment.head if last is None else min(last, moment.head)
     about = {
@@ -61,17 +68,19 @@ def jsonl(
         "selection": bool(selection),
         "filter": selection,
     }
-    return _pieces(_lines(about, rows.filter(seq__gte=first), last))
+    return _pieces(_lines(about, rows.filter(seq__gte=first), last, shown))
 
 
-def _lines(about: dict[str, Any], rows: QuerySet[Entry], last: int) -> Iterator[bytes]:
+def _lines(about: dict[str, Any], rows: QuerySet[Entry], last: int, shown: Container[int] | None) -> Iterator[bytes]:
     whole, count = hashlib.sha256(), 0
     line = _line(about)
     whole.update(line)
     yield line
     for entry in walked(rows, last=last):
         digests = {"prev_hash": bytes(entry.prev_hash).hex(), "hash": bytes(entry.hash).hex()}
-        line = _line({"seq": entry.seq, **digests, "payload": entry.payload})
+        withheld = shown is not None and entry.seq not in shown
+        text = {"digest": text_digest(entry.payload).hex()} if withheld else {"payload": entry.payload}
+        line = _line({"seq": entry.seq, **digests, **text})
         whole.update(line)
         count += 1
         yield line

@@ -3,14 +3,19 @@
 One file, no packages, no network: any Python from 3.9 on, on any machine. Nothing in here trusts the desk. Read it, or
 write your own; this is all that there is to know:
 
-An entry   hash = SHA-256("failover-desk-audit/1" 0x00 ‖ hash of the entry before, 32 bytes ‖ number of the entry,
-           8 bytes ‖ length of the text, 4 bytes ‖ text, UTF-8). Integers are big-endian. Before entry 1 stand 32 zero
-           bytes. Whoever changes a text, a number or the order must change every hash that follows.
+An entry   hash = SHA-256("failover-desk-audit/2" 0x00 ‖ hash of the entry before, 32 bytes ‖ number of the entry,
+           8 bytes, big-endian ‖ SHA-256 of its text, UTF-8). Before entry 1 stand 32 zero bytes. Whoever changes a
+           text, a number or the order must change every hash that follows.
 An export  JSON lines: first what the file is; then each entry as {"seq", "prev_hash", "hash", "payload"}, hashes in
            hexadecimal, the payload being exactly the text that was hashed; last the number of entries and the
-           SHA-256 of every byte above that line.
+           SHA-256 of every byte above that line. An entry that is withheld has the SHA-256 of its text as "digest"
+           instead of the text: it can be followed, and not read.
 A checkpoint (a format of our own) is a text of lines and, below an empty line, signatures by Ed25519 (RFC 8032) of
            that text. It says which hash an entry had at a time, and carries the SHA-256 of the checkpoint before.
+
+An evidence pack is a ZIP without compression, each byte of which is given by its files: manifest.json, the last, holds
+           the SHA-256 of the others; entries.jsonl is an export from the first entry of a request to the last, or on
+           to that of checkpoint.txt.
 
 What that proves: entries that belong to a hash which was kept elsewhere (a checkpoint, a note on paper) are the ones
 that the desk wrote, all of them, in that order. Whoever can write to the database could make up another trail with
@@ -22,18 +27,24 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
+import io
 import json
 import re
+import struct
 import sys
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 GENESIS = bytes(32)
 EXPORT = "failover-desk-audit-export/1"
 CHECKPOINT = "failover-desk-checkpoint/1"
-_DOMAIN = b"failover-desk-audit/1\x00"
+PACK = "failover-desk-evidence/1"
+_DOMAIN = b"failover-desk-audit/2\x00"
 _LONGEST_LINE = 64 * 1024 * 1024
 _FAR = 1000  # how far an entry may have been moved to be told from a changed one
 
@@ -48,7 +59,8 @@ class Bad(NamedTuple):
     content: a text or number does not match its hash. link: an entry does not follow the one before it. gap: one is
     not there, though a later one is. reorder: one stands in another's place. truncated: the tail is not there. head:
     the end is another one than it should be. checkpoint: a signed note says otherwise, or is not sound itself.
-    columns: in the database, the searchable copies of an entry differ from its text.
+    columns: in the database, the searchable copies of an entry differ from its text. pack: a file of an evidence pack
+    is not the one that was packed.
     """
 
     seq: int
@@ -57,19 +69,31 @@ class Bad(NamedTuple):
 
 
 class Written(NamedTuple):
-    """An entry as it was stored or exported."""
+    """An entry as it was stored or exported. `digest` is given when its text is withheld."""
 
     seq: int
     payload: str
     prev_hash: bytes
     hash: bytes
+    digest: bytes = b""
+
+    def fits(self, seq: int) -> bool:
+        """Whether its hash is that of its text as entry `seq`."""
+        return link_hash(self.prev_hash, seq, self.digest or text_digest(self.payload)) == self.hash
 
 
 def entry_hash(previous: bytes, seq: int, payload: str) -> bytes:
     """The hash of an entry: the one place that defines it."""
+    return link_hash(previous, seq, text_digest(payload))
+
+
+def link_hash(previous: bytes, seq: int, digest: bytes) -> bytes:
+    return hashlib.sha256(_DOMAIN + previous + seq.to_bytes(8, "big") + digest).digest()
+
+
+def text_digest(payload: str) -> bytes:
     # A lone surrogate stands in no entry of ours; a damaged one must be named, not stumbled over.
-    text = payload.encode("utf-8", "surrogatepass")
-    return hashlib.sha256(_DOMAIN + previous + seq.to_bytes(8, "big") + len(text).to_bytes(4, "big") + text).digest()
+    return hashlib.sha256(payload.encode("utf-8", "surrogatepass")).digest()
 
 
 class Walk:
@@ -80,7 +104,7 @@ class Walk:
     """
 
     def __init__(self, start: int = 1, previous: bytes | None = GENESIS, *, selection: bool = False) -> None:
-        self.last, self.hash, self.checked = start - 1, previous, 0
+        self.last, self.hash, self.checked, self.withheld = start - 1, previous, 0, 0
         self._selection = selection
 
     def take(self, entry: Written) -> Bad | None:
@@ -90,19 +114,20 @@ class Walk:
         if not self._selection and seq != self.last + 1:
             missing = self.last + 1
             return Bad(missing, "gap", f"Entry {missing} is missing; the next one that exists is {seq}.")
-        if entry_hash(entry.prev_hash, seq, entry.payload) != entry.hash:
+        if not entry.fits(seq):
             return _named(entry)
         follows = self.hash is not None and (seq == self.last + 1)
         if follows and entry.prev_hash != self.hash:
             return Bad(seq, "link", f"Entry {seq} does not follow entry {seq - 1}: one of the two was written anew.")
         self.last, self.hash = seq, entry.hash
         self.checked += 1
+        self.withheld += bool(entry.digest)
         return None
 
 
 def _named(entry: Written) -> Bad:
     for seq in range(max(1, entry.seq - _FAR), entry.seq + _FAR):
-        if entry_hash(entry.prev_hash, seq, entry.payload) == entry.hash:
+        if entry.fits(seq):
             return Bad(entry.seq, "reorder", f"In the place of entry {entry.seq} stands what was written as {seq}.")
     return Bad(entry.seq, "content", f"Entry {entry.seq} is not what was written: its text does not match its hash.")
 
@@ -184,12 +209,14 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _written(found: dict[str, Any]) -> Written:
-    seq, payload = found["seq"], found["payload"]
-    if set(found) != {"seq", "prev_hash", "hash", "payload"} or not isinstance(payload, str):
+    seq, withheld = found["seq"], "digest" in found
+    text = found["digest" if withheld else "payload"]
+    if set(found) != {"seq", "prev_hash", "hash", "digest" if withheld else "payload"} or not isinstance(text, str):
         raise ValueError("entry")
     if type(seq) is not int or not 0 < seq < 2**63:
         raise ValueError("seq")
-    return Written(seq, payload, _digest(found["prev_hash"]), _digest(found["hash"]))
+    hashes = _digest(found["prev_hash"]), _digest(found["hash"])
+    return Written(seq, "", *hashes, _digest(text)) if withheld else Written(seq, text, *hashes)
 
 
 def _digest(text: str) -> bytes:
@@ -407,6 +434,87 @@ class Against:
         return None
 
 
+# ── An evidence pack ─────────────────────────────────────────────────────────
+
+_LOCAL = struct.Struct("<4s5H3L2H")
+_CENTRAL = struct.Struct("<4s6H3L5H2L")
+_END = struct.Struct("<4s4H2LH")
+
+
+def packed(name: str, files: Mapping[str, bytes], at: datetime) -> bytes:
+    """The pack `name` of these files and their manifest. The same files at the same time give the same bytes."""
+    stamp = (at.hour << 11 | at.minute << 5 | at.second // 2, (at.year - 1980) << 9 | at.month << 5 | at.day)
+    return _zip({**files, "manifest.json": _manifest(name, files)}, stamp)
+
+
+def _manifest(name: str, files: Mapping[str, bytes]) -> bytes:
+    sums = {each: hashlib.sha256(data).hexdigest() for each, data in files.items()}
+    return json.dumps({"format": PACK, "of": name, "files": sums}, indent=1).encode() + b"\n"
+
+
+def _zip(files: Mapping[str, bytes], stamp: tuple[int, int]) -> bytes:
+    """A ZIP without compression and without anything optional (APPNOTE 4.3): no byte in it is free."""
+    body, directory = b"", b""
+    for name, data in files.items():
+        about = (0, 0, *stamp, zlib.crc32(data), len(data), len(data), len(name), 0)
+        directory += _CENTRAL.pack(b"PK\1\2", 3 << 8 | 20, 20, *about, 0, 0, 0, 0o100644 << 16, len(body))
+        directory += name.encode()
+        body += _LOCAL.pack(b"PK\3\4", 20, *about) + name.encode() + data
+    return body + directory + _END.pack(b"PK\5\6", 0, 0, len(files), len(files), len(directory), len(body), 0)
+
+
+def _unzip(pack: bytes) -> tuple[dict[str, bytes], tuple[int, int]]:
+    """Raises ValueError with words where no file can be found where one should be."""
+    files: dict[str, bytes] = {}
+    stamp, place = (0, 0), 0
+    while pack[place : place + 4] == b"PK\3\4" and "manifest.json" not in files:
+        try:
+            *_, time, date, _crc, size, _same, length, _extra = _LOCAL.unpack_from(pack, place)
+            name = pack[place + _LOCAL.size :][:length].decode("ascii")
+        except (struct.error, UnicodeDecodeError):
+            break
+        start = place + _LOCAL.size + length
+        files[name], place = pack[start : start + size], start + size
+        stamp = stamp if any(stamp) else (time, date)
+    if "manifest.json" not in files or "entries.jsonl" not in files:
+        last = next(reversed(files), "its first byte")
+        raise ValueError(f"This is no evidence pack that is whole: nothing can be found behind {last}.")
+    return files, stamp
+
+
+def check_pack(
+    pack: bytes,
+    checkpoints: BinaryIO | None = None,
+    *,
+    keys: Iterable[bytes] = (),
+    head: tuple[int, bytes] | None = None,
+) -> tuple[list[str], Bad | None]:
+    """As `check`, of an evidence pack. Its own checkpoint is used unless others are given."""
+    try:
+        files, stamp = _unzip(pack)
+    except ValueError as error:
+        return [], Bad(0, "pack", str(error))
+    listed = files.pop("manifest.json")
+    try:
+        manifest = _strict(listed)
+        sums, of = dict(manifest["files"]), str(manifest["of"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return [], Bad(0, "pack", "manifest.json is not the one that was packed: it cannot be read.")
+    for name in [*sums, *files]:
+        if name not in files or hashlib.sha256(files[name]).hexdigest() != sums.get(name):
+            return [], Bad(0, "pack", f"{name} is not the one that was packed, or manifest.json was changed.")
+    if listed != _manifest(of, files):
+        return [], Bad(0, "pack", "manifest.json is not the one that was packed.")
+    if pack != _zip({**files, "manifest.json": listed}, stamp):
+        return [], Bad(0, "pack", "The ZIP around the files was changed: its names, dates, sums or what follows them.")
+    own = io.BytesIO(files["checkpoint.txt"]) if "checkpoint.txt" in files else None
+    entries = partial(io.BytesIO, files["entries.jsonl"])
+    said, bad = check(entries(), checkpoints or own, keys=keys, head=head)
+    if bad is None and own and parse_note(files["checkpoint.txt"].decode())[0].seq != Export(entries()).last:
+        bad = Bad(0, "checkpoint", "checkpoint.txt is not about the last of these entries.")
+    return [f"All {len(files) + 1} files of the evidence pack of {of} are the ones that were packed.", *said], bad
+
+
 # ── Ed25519, verification alone (RFC 8032, 5.1) ──────────────────────────────
 
 _P = 2**255 - 19
@@ -519,17 +627,20 @@ def _told(export: Export, walk: Walk) -> Iterator[str]:
         yield f"They were selected ({export.about.get('filter')!a}): what is missing between them was not checked."
     else:
         yield f"All {walk.checked:,} entries, {export.first:,} to {walk.last:,}, are what was written, in order."
+    if walk.withheld:
+        yield f"Of {walk.withheld:,} of them the text is withheld; they stand where they were written."
     yield f"Entry {walk.last} has the hash {(walk.hash or b'').hex()}; compare it with one that was kept elsewhere."
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0: whole. 1: something is wrong, and named. 2: it could not be checked."""
     parser = argparse.ArgumentParser(
-        description="Checks an audit trail exported from Failover Desk (JSON lines), and its signed checkpoints.",
+        description="Checks an audit trail exported from Failover Desk (JSON lines) or an evidence pack (ZIP), and its "
+        "signed checkpoints.",
         epilog="Exit code 0: all that was asked for is as it was written. 1: something is not; the first place is "
         "named. 2: it could not be checked. How the hashes are made stands at the top of this file.",
     )
-    parser.add_argument("export", nargs="?", help="the exported file; - reads standard input")
+    parser.add_argument("export", nargs="?", help="the exported file, or the pack; - reads standard input")
     parser.add_argument("--checkpoints", metavar="FILE", help="the signed checkpoints, one below the other")
     parser.add_argument(
         "--key", action="append", default=[], type=_key, help="a public key that you trust: ed25519:… (may be repeated)"
@@ -549,11 +660,15 @@ def main(arguments: list[str] | None = None) -> int:
                 sys.stdin.buffer if name == "-" else stack.enter_context(Path(name).open("rb")) if name else None
                 for name in (asked.export, asked.checkpoints)
             ]
-            said, bad = check(*files, keys=asked.key, head=asked.head)
+            if (asked.export or "").lower().endswith(".zip"):
+                said, bad = check_pack(files[0].read(), files[1], keys=asked.key, head=asked.head)
+            else:
+                said, bad = check(*files, keys=asked.key, head=asked.head)
     except (OSError, Unreadable) as error:
         print(f"Not checked: {error}")  # noqa: T201
         return 2
-    for line in said if bad is None else [f"Bad entry {bad.seq} ({bad.kind}): {bad.words}"]:
+    where = f" entry {bad.seq}" if bad and bad.seq else ""
+    for line in said if bad is None else [f"Bad{where} ({bad.kind}): {bad.words}"]:
         print(line)  # noqa: T201
     return 0 if bad is None else 1
 

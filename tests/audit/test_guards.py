@@ -6,8 +6,9 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from dashboard.audit import chain, guards
-from dashboard.audit.models import GENESIS, Entry
+from dashboard.audit.models import Entry
 from dashboard.audit.triggers import Guard
+from dashboard.audit.verifier import GENESIS
 from tests.audit.ledger import COLUMNS, run, write
 
 pytestmark = pytest.mark.django_db
