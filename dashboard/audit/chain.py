@@ -59,6 +59,17 @@ class Actor:
 SYSTEM = Actor(kind="system", label="System")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What an entry is to say. `object` is what it is about, such as "FO-1001" or "cluster:dr-west"."""
+
+    tag: Tag | str
+    actor: Actor
+    object: str = ""
+    words: str = ""
+    detail: Mapping[str, JSON] | None = None
+
+
 def cli() -> Actor:
     """Whoever runs a command on the machine: the operating system's name of that account. The shell is the
     root of trust.
@@ -88,13 +99,18 @@ def append(
     words: str = "",
     detail: Mapping[str, JSON] | None = None,
 ) -> Entry:
-    """Write the next entry. It must be the last statement of its transaction: the lock on the head is held
-    until the commit.
+    """Write the next entry: `append_all` with one line."""
+    return append_all([Line(tag=tag, actor=actor, object=object, words=words, detail=detail)])[0]
 
-    `object` is what it is about, such as "FO-1001" or "cluster:dr-west". NUL and lone surrogates, which no
-    database stores, become visible escapes: a hostile path name must not be able to stop the ledger, and with
-    it a failover. Raises TransactionManagementError outside a transaction, TypeError for a float or any other
-    value that is not None, bool, int, str, list or mapping with text keys.
+
+def append_all(lines: Sequence[Line]) -> list[Entry]:
+    """Write the next entries, in this order. It must be the last statement of its transaction: the lock on the head is
+    held until the commit, and whoever records anything waits for it. So a verb on many things changes all of them
+    first, and then writes its entries in one piece.
+
+    NUL and lone surrogates, which no database stores, become visible escapes: a hostile path name must not be able to
+    stop the ledger, and with it a failover. Raises TransactionManagementError outside a transaction, TypeError for a
+    float or any other value that is not None, bool, int, str, list or mapping with text keys.
     """
     if not connection.in_atomic_block:
         raise TransactionManagementError("The ledger is written inside the transaction of the change that it records.")
@@ -102,33 +118,37 @@ def append(
     # already.
     head = Head.objects.select_for_update().get(pk=1)
     at = database_now()
-    record = {
-        "at": stamp(at),
-        "tag": str(tag),
+    seq, last = head.seq, bytes(head.hash)
+    entries = []
+    for line in lines:
+        payload = json.dumps(
+            _storable(_record(line, at), "entry"), ensure_ascii=False, sort_keys=True, separators=(",", ":")
+        )
+        previous, seq = last, seq + 1
+        last = _hash(previous, seq, payload)
+        columns = _columns(json.loads(payload))
+        entries.append(Entry(seq=seq, payload=payload, prev_hash=previous, hash=last, at=at, **columns))
+    Entry.objects.bulk_create(entries)
+    Head.objects.filter(pk=1).update(seq=seq, hash=last)
+    return entries
+
+
+def _record(line: Line, at: datetime) -> dict[str, JSON]:
+    return {
+        "at": _stamp(at),
+        "tag": str(line.tag),
         "actor": {
-            "kind": actor.kind,
-            "label": actor.label,
-            "person": actor.person_id,
-            "account": actor.account,
-            "ip": actor.ip,
+            "kind": line.actor.kind,
+            "label": line.actor.label,
+            "person": line.actor.person_id,
+            "account": line.actor.account,
+            "ip": line.actor.ip,
         },
         "request_id": _request_id.get(),
-        "object": object,
-        "words": words,
-        "detail": dict(detail or {}),
+        "object": line.object,
+        "words": line.words,
+        "detail": dict(line.detail or {}),
     }
-    payload = json.dumps(_storable(record, "entry"), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    previous, seq = bytes(head.hash), head.seq + 1
-    entry = Entry.objects.create(
-        seq=seq,
-        payload=payload,
-        prev_hash=previous,
-        hash=entry_hash(previous, seq, payload),
-        at=at,
-        **_columns(json.loads(payload)),
-    )
-    Head.objects.filter(pk=1).update(seq=seq, hash=entry.hash)
-    return entry
 
 
 def clean(text: str) -> str:

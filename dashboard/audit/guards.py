@@ -9,7 +9,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from dashboard.audit import triggers
 from dashboard.audit.triggers import Guard
 
-GUARDS = [
+LEDGER = [
     *triggers.append_only("audit_entry", "The audit trail is append-only."),
     Guard(
         name="audit_entry_follows_the_last",
@@ -28,6 +28,18 @@ GUARDS = [
         ),
     ),
 ]
+CHECKPOINTS = [
+    *triggers.append_only("audit_checkpoint", "Checkpoints are append-only."),
+    Guard(
+        name="audit_checkpoint_follows_the_last",
+        table="audit_checkpoint",
+        event="INSERT",
+        words="A checkpoint must follow the last one.",
+        sqlite="NEW.number IS NOT (SELECT coalesce(max(number), 0) + 1 FROM audit_checkpoint)",
+        postgresql="NEW.number IS DISTINCT FROM (SELECT coalesce(max(number), 0) + 1 FROM audit_checkpoint)",
+    ),
+]
+GUARDS = [*LEDGER, *CHECKPOINTS]
 
 
 def install(connection: BaseDatabaseWrapper) -> None:

@@ -33,13 +33,18 @@ class Entry(models.Model):
     prev_hash = models.BinaryField(max_length=32)
     hash = models.BinaryField(max_length=32)
     at: models.DateTimeField[datetime, datetime] = models.DateTimeField(db_index=True)
-    tag = models.CharField(max_length=COLUMN, db_index=True)
-    actor = models.CharField(max_length=COLUMN, db_index=True)
-    object = models.CharField(max_length=COLUMN, blank=True, db_index=True)
+    tag = models.CharField(max_length=COLUMN)
+    actor = models.CharField(max_length=COLUMN)
+    object = models.CharField(max_length=COLUMN, blank=True)
 
     class Meta:
         ordering = ("seq",)
         verbose_name_plural = "entries"
+        # Each with the number, so that the newest entries about something are found without sorting all of them.
+        indexes = [
+            models.Index(fields=(column, "seq"), name=f"audit_entry_by_{column}")
+            for column in ("tag", "actor", "object")
+        ]
 
     def __str__(self) -> str:
         return f"{self.seq} {self.tag}"
@@ -74,3 +79,27 @@ class Head(models.Model):
 
     def __str__(self) -> str:
         return f"{self.seq} {bytes(self.hash).hex()}"
+
+
+class Checkpoint(models.Model):
+    """A signed note of the ledger's head (`verifier.Checkpoint`); `note` is its exact text with its signatures."""
+
+    number = models.BigIntegerField(primary_key=True)
+    seq = models.BigIntegerField()
+    hash = models.BinaryField(max_length=32)
+    at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+    note = models.TextField()
+
+    class Meta:
+        ordering = ("number",)
+
+
+class Sink(models.Model):
+    """Where checkpoints are kept outside of the database, and how far each place has come."""
+
+    name = models.CharField(max_length=16, primary_key=True)
+    wanted = models.BooleanField(default=False, help_text="The settings of the relay name it.")
+    number = models.BigIntegerField(default=0, help_text="Number of the last checkpoint that it took.")
+    failures = models.PositiveIntegerField(default=0, help_text="In a row.")
+    trouble = models.CharField(max_length=COLUMN, blank=True, default="")
+    next_try_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True)

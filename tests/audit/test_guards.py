@@ -113,7 +113,7 @@ def test_a_dropped_guard_is_missed() -> None:
     for guard in guards.GUARDS:
         if guard.event == "TRUNCATE" and connection.vendor == "sqlite":
             continue
-        on = "" if connection.vendor == "sqlite" else " ON audit_entry"
+        on = "" if connection.vendor == "sqlite" else f" ON {guard.table}"
         run(f"DROP TRIGGER {guard.name}{on}")
         assert guards.missing(connection) == [guard.name]
         guards.install(connection)

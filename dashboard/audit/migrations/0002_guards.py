@@ -1,15 +1,15 @@
 from django.db import migrations
 
-from dashboard.audit import guards
+from dashboard.audit import guards, triggers
 
 
 def begin(apps, schema_editor):
     apps.get_model("audit", "Head").objects.create()
-    guards.install(schema_editor.connection)
+    triggers.install(schema_editor.connection, guards.LEDGER)
 
 
 def end(apps, schema_editor):
-    guards.drop(schema_editor.connection)
+    triggers.drop(schema_editor.connection, guards.LEDGER)
     apps.get_model("audit", "Head").objects.all().delete()
 
 
