@@ -125,7 +125,7 @@ def append_all(lines: Sequence[Line]) -> list[Entry]:
             _storable(_record(line, at), "entry"), ensure_ascii=False, sort_keys=True, separators=(",", ":")
         )
         previous, seq = last, seq + 1
-        last = _hash(previous, seq, payload)
+        last = entry_hash(previous, seq, payload)
         columns = _columns(json.loads(payload))
         entries.append(Entry(seq=seq, payload=payload, prev_hash=previous, hash=last, at=at, **columns))
     Entry.objects.bulk_create(entries)
@@ -135,7 +135,7 @@ def append_all(lines: Sequence[Line]) -> list[Entry]:
 
 def _record(line: Line, at: datetime) -> dict[str, JSON]:
     return {
-        "at": _stamp(at),
+        "at": stamp(at),
         "tag": str(line.tag),
         "actor": {
             "kind": line.actor.kind,
