@@ -155,7 +155,7 @@ def _may_be_older(s: Situation, status: TargetStatus) -> bool:
 
 def _own(s: Situation) -> SourceStatus | None:
     """What the source says itself, while that is young enough to go by."""
-    fresh = s.source.answers and s.source.read_at is not None and s.now - s.source.read_at <= OWN_WORD_HOLDS
+    fresh = s.source.read_at is not None and s.now - s.source.read_at <= OWN_WORD_HOLDS
     return s.source.status if fresh else None
 
 
