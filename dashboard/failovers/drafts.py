@@ -123,7 +123,8 @@ def _shares(rows: tuple[tuple[str, str], ...]) -> tuple[Share, ...]:
             raise _refused(f"The share {words} stands there twice.", f"group_{position}")
         count = _number(typed)
         if not 1 <= count <= MOST_PEOPLE:
-            raise _refused(f"Say how many {words} must approve, 1 to {MOST_PEOPLE}.", f"count_{position}")
+            of = words if group else "other people"
+            raise _refused(f"Say how many {of} must approve, 1 to {MOST_PEOPLE}.", f"count_{position}")
         found[group] = count
     if not found:
         raise _refused("Say who must approve: at least one other person.", "count_1")
