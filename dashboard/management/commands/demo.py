@@ -46,12 +46,10 @@ CAST = {
     "wall": "viewer",
 }
 GROUPS = {"storage": ("j.lind",), "security": ("k.osei",)}
-# name, and what `manage.py policy set` is given
-POLICIES = (
-    ("dc1", "--cluster", "dr-west", "--path", "/dr/dc1", "--share", "1", "--break-glass"),
-    ("scans", "--cluster", "dr-east", "--path", "/dr/pacs", "--share", "storage=1", "--share", "security=1"),
-    ("tickets", "--cluster", "dr-west", "--path", "/dr/dc3", "--share", "1", "--ticket", r"INC-\d{1,8}"),
-)
+POLICIES = {  # what `manage.py policy set` is given
+    "dc1": "--cluster dr-west --path /dr/dc1 --share 1 --break-glass",
+    "tills": "--cluster edge-hub --path /hub/pos-14 --share storage=1 --share security=1 --ticket INC-[0-9]{1,8}",
+}
 _NOT_FOR_A_DEMO = (*embedded.KEYS, "DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL")
 _PORTS = range(9443, 65000, 10)  # the simulator's clusters and its control fit into ten
 
@@ -130,8 +128,8 @@ def _furnish(desk: Supervisor) -> None:
         _call("objective", cluster_name, prefix, objective)
     for name, members in GROUPS.items():
         _call("group", "add", name, *members)
-    for policy in POLICIES:
-        _call("policy", "set", *policy)
+    for name, said in POLICIES.items():
+        _call("policy", "set", name, *said.split())
 
 
 def _call(*arguments: str) -> None:
