@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import F
 from fido2.webauthn import RegistrationResponse, ResidentKeyRequirement, UserVerificationRequirement
 
-from dashboard.accounts.factors import KEY, Adapter, Challenge, Kind, matching_step, of, plain, server
+from dashboard.accounts.factors import KEY, NONSENSE, Adapter, Challenge, Kind, matching_step, of, plain, server
 from dashboard.accounts.models import User
 from dashboard.audit import chain
 from dashboard.audit.chain import Actor
@@ -76,7 +76,7 @@ def add_key(user: User, state: Challenge, answer: str, name: str, *, actor: Acto
         credential = json.loads(answer)
         RegistrationResponse.from_dict(credential)
         made = server().register_complete(state, credential)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except NONSENSE:
         raise Refused("The security key's answer cannot be used. Try again.") from None
     held = [each.credential_id for each in get_credentials(user)]
     if made.credential_data is None or made.credential_data.credential_id in held:

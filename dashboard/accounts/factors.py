@@ -45,6 +45,8 @@ Challenge: TypeAlias = dict[str, Any]
 
 KEY = "security key"
 NAMES = {Kind.TOTP: "TOTP", Kind.RECOVERY_CODES: "recovery code", Kind.WEBAUTHN: KEY}
+# What a browser sends as a key's answer may be anything, and the library that reads it says so in many ways.
+NONSENSE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 _NEED_ONE = (Role.OPERATOR, Role.APPROVER, Role.ADMIN)
 _TOLERANCE = 1  # steps of 30 s that a phone's clock may be off, either way
 _PURPOSE = "second factor|"
@@ -160,7 +162,7 @@ def check_key(user: User, state: Challenge, answer: str) -> str:
     try:
         response = AuthenticationResponse.from_dict(json.loads(answer))
         credential = server().authenticate_complete(state, get_credentials(user), response)
-    except (ValueError, TypeError, KeyError, AttributeError):  # what the browser sent may be anything
+    except NONSENSE:
         return ""
     row, counter = held[credential.credential_id], response.response.authenticator_data.counter
     if counter <= row.data.get("counter", 0) and (counter or row.data.get("counter")):

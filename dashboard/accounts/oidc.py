@@ -108,8 +108,8 @@ def finish(request: HttpRequest) -> Identity:
         now = database_now()
         if at is None or not now - FRESH - _SKEW < at <= now + _SKEW:
             raise Refused(f"{settings.OIDC_NAME} does not say that you signed in just now, so it confirms nothing.")
-    verified = claims.get("email_verified") in (True, "true")
-    email = str(claims.get("email") or "") if verified else ""
+    verified = claims.get("email_verified")  # some write the word
+    email = str(claims.get("email") or "") if verified is True or verified == "true" else ""
     return Identity(str(claims["sub"]), email, kept["wanted"], at)
 
 
@@ -212,6 +212,8 @@ class _Bounded(requests.Session):
                 response.close()
                 raise requests.exceptions.ContentDecodingError("The identity provider's answer does not end.")
         response._content = bytes(body)  # noqa: SLF001 - what requests itself does when it has read all
+        if response.ok and not isinstance(response.json(), dict):
+            raise requests.exceptions.InvalidJSONError("The identity provider's answer is no object.")
         return response
 
 
@@ -262,7 +264,10 @@ class _Provider(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]  # django-all
 
 
 # What a provider that is down, wrong or hostile can cause. Whatever it sends, the page says one sentence.
-_TROUBLES = (requests.RequestException, OAuth2Error, jwt.PyJWTError, ValueError, KeyError, TypeError, IndexError)
+_TROUBLES = (
+    *(requests.RequestException, OAuth2Error, jwt.PyJWTError),
+    *(ValueError, KeyError, TypeError, IndexError, RecursionError),
+)
 
 
 def _unusable() -> str:

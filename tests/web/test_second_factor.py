@@ -120,7 +120,9 @@ def test_a_key_cannot_be_added_twice_or_from_another_site(cast: Cast):
     assert Authenticator.objects.filter(type="webauthn").count() == 1
 
 
-@pytest.mark.parametrize("answer", ["", "x", "{}", "[]", "null", '{"id": 1}', '{"response": {"clientDataJSON": 5}}'])
+@pytest.mark.parametrize(
+    "answer", ["", "x", "{}", "[]", "null", '{"id": 1}', '{"response": {"clientDataJSON": 5}}', "[" * 100_000]
+)
 def test_an_answer_that_no_key_gives_is_refused(cast: Cast, key: Key, answer: str):
     client = browser(cast.lind)
     page = client.get("/account/key/")
