@@ -339,3 +339,14 @@ def test_every_name_of_a_policy_has_an_address(pair, cast, second):
         assert browser(cast.admin).get(f"/policies/{name}/").status_code == 200
         assert re.search(f'href="/policies/{name}/"', browser(cast.admin).get("/policies/").content.decode())
     assert Cluster.objects.count() == 1
+
+
+def test_the_page_of_a_relationship_names_the_policy_that_covers_it(pair, cast, second):
+    address = f"/relationships/dr/{pair.sim.id}/"
+    assert "No policy covers it, so the default holds: one other person must approve." in said(
+        browser(cast.viewer).get(address)
+    )
+    gold()
+    page = parsed(browser(cast.viewer).get(address))
+    assert "Covered by the policy gold: two of storage must approve." in page.text
+    assert [link.attrs["href"] for link in page.all("a") if link.text == "gold"] == ["/policies/#policy-gold"]

@@ -16,6 +16,8 @@ from django.views.decorators.http import require_safe
 from dashboard.accounts.people import may_see_audit
 from dashboard.accounts.roles import Role
 from dashboard.database import database_now
+from dashboard.failovers import policies
+from dashboard.failovers.weakening import approvals
 from dashboard.fleet import observe
 from dashboard.fleet.models import Cluster
 from dashboard.web import fields
@@ -94,6 +96,7 @@ def _context(request: HttpRequest, detail: Detail) -> dict[str, Any]:
     here = reverse("relationship", args=(row.cluster.name, row.relationship_id))
     live_at = reverse("relationship-live", args=(row.cluster.name, row.relationship_id))
     more = "&events=all" if detail.all_events else ""
+    rules = policies.rules_for([row])
     return {
         "detail": detail,
         "row": row,
@@ -103,6 +106,8 @@ def _context(request: HttpRequest, detail: Detail) -> dict[str, Any]:
         "snapshot": fields.snapshot(detail.status),
         "identity": fields.identity(row, detail.status),
         "source_side": fields.source_side(detail.source.status) if detail.source else [],
+        "rules": rules,
+        "needs": approvals(rules.shares),
         "here": here,
         "spans": [(f"{here}?range={key}{more}", words, key == detail.span) for key, words in detail.spans],
         "more_events": f"{here}?range={detail.span}&events=all",
