@@ -71,7 +71,7 @@ def _refuse(role: Role, found: list[CheckMessage]) -> None:
 
 @register(Tags.security)
 def check_settings(**_: Any) -> list[CheckMessage]:
-    return [*_judge_keys(), *_judge_reach(), *_judge_tls(), *_judge_addresses()]
+    return [*_judge_keys(), *_judge_reach(), *_judge_tls(), *_judge_addresses(), *_judge_sign_in()]
 
 
 @register(Tags.security, deploy=True)
@@ -182,6 +182,30 @@ def _judge_addresses() -> Iterator[CheckMessage]:
             AddressRule([entry])
         except ValueError as error:
             yield _error(10, f"CLUSTER_ALLOWED_CIDRS: {error}", "Networks are separated by commas.")
+
+
+def _judge_sign_in() -> Iterator[CheckMessage]:
+    if settings.OIDC_ISSUER and not settings.OIDC_ISSUER.startswith("https://"):
+        yield _error(14, "OIDC_ISSUER does not begin with https://.", "It is the identity provider's issuer address.")
+    if settings.OIDC_ISSUER and not (settings.OIDC_CLIENT_ID and settings.OIDC_CLIENT_SECRET):
+        yield _error(
+            14,
+            "OIDC_ISSUER is set without a client.",
+            "Set OIDC_CLIENT_ID and OIDC_CLIENT_SECRET, or OIDC_CLIENT_SECRET_FILE: the provider gives them.",
+        )
+    if settings.OIDC_CA_FILE:
+        try:
+            ssl.create_default_context(cafile=settings.OIDC_CA_FILE)
+        except OSError as error:
+            yield _error(
+                15, f"OIDC_CA_FILE cannot be used: {error.strerror or error}.", "It is a PEM file of certificates."
+            )
+    if settings.SECOND_FACTOR == "off" and not settings.DEMO:
+        yield Warning(
+            "SECOND_FACTOR is off: a stolen password is enough to approve.",
+            hint="Leave it at required, or write optional.",
+            id="dashboard.W003",
+        )
 
 
 def _judge_durability(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
