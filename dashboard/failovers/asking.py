@@ -26,7 +26,7 @@ from dashboard.failovers import bell, plan, policies, preflight, reading, ticket
 from dashboard.failovers.clockwork import TIMING
 from dashboard.failovers.lifecycle import Refused
 from dashboard.failovers.models import Failover, Mode, Request, Share
-from dashboard.failovers.moves import move
+from dashboard.failovers.moves import change
 from dashboard.failovers.policy import Rules
 from dashboard.failovers.preflight import Situation
 from dashboard.fleet import hold
@@ -86,9 +86,11 @@ def request(
         raise Refused("A relationship is in this request twice.")
     try:
         with transaction.atomic():
-            return _sent_before(user, ask) or _request(user, actor, ask)
+            # Locked first: of two clicks at once the second waits here, and then finds what the first has made.
+            rows = _locked(ask.relationships)
+            return _sent_before(user, ask) or _request(user, actor, ask, rows)
     except IntegrityError:
-        # The unique guards spoke: either this very form came twice at once, or another request was first.
+        # The unique guards spoke: either this form came twice at once, or another request was first.
         again = _sent_before(user, ask)
         if again:
             return again
@@ -103,14 +105,14 @@ def _sent_before(user: User, ask: Ask) -> Request | None:
     again = Request.objects.filter(nonce=ask.nonce).first()
     if again is None:
         return None
-    same = {failover.relationship_id for failover in again.failovers.all()} == {row.pk for row in ask.relationships}
-    if again.requester_id == user.person_id and same:
+    rows = again.failovers.order_by("position").values_list("relationship_id", flat=True)
+    said = (again.requester_id, again.mode, again.break_glass, list(rows))
+    if said == (user.person_id, ask.mode, ask.break_glass, [row.pk for row in ask.relationships]):
         return again
     raise Refused("This form was used for another request. Open it again.")
 
 
-def _request(user: User, actor: Actor, ask: Ask) -> Request:
-    rows = _locked(ask.relationships)
+def _request(user: User, actor: Actor, ask: Ask, rows: Sequence[Relationship]) -> Request:
     now = database_now()
     rules = policies.rules_for(rows)
     _judge_form(user, ask, rows, rules)
@@ -148,9 +150,10 @@ def _request(user: User, actor: Actor, ask: Ask) -> Request:
     )
     for failover in failovers:
         hold.hold_row(failover.relationship_id, by=failover.number, phase="waiting", note=f"0/{made.required}")
-    _record(made, actor, rows, ask.auth)
+    lines = [_made(made, actor, rows, ask.auth)]
     if ask.break_glass:
-        _start(made, failovers, actor, now)
+        lines += _started(made, failovers, actor, now)
+    chain.append_all(lines)
     return made
 
 
@@ -159,6 +162,8 @@ def _locked(relationships: Sequence[Relationship]) -> list[Relationship]:
     keys = [row.pk for row in relationships]
     rows = Relationship.objects.select_for_update(of=("self",)).select_related("cluster").filter(pk__in=keys)
     found = {row.pk: row for row in rows.order_by("pk")}
+    if len(found) < len(keys):
+        raise Refused("A relationship of this request is no longer watched here.")
     return [found[key] for key in keys]
 
 
@@ -203,10 +208,10 @@ def _judge(row: Relationship, situation: Situation, *, named: bool) -> None:
         raise Refused(f"{of}{situation.target} was last read {read}. Read it again before you ask.")
 
 
-def _record(made: Request, actor: Actor, rows: Sequence[Relationship], auth: str) -> None:
+def _made(made: Request, actor: Actor, rows: Sequence[Relationship], auth: str) -> chain.Line:
     what = str(len(rows)) + " relationships" if len(rows) > 1 else f"{rows[0].cluster.name}:{made.items[0].shown_path}"
-    chain.append(
-        "request.made",
+    return chain.Line(
+        tag="request.made",
         actor=actor,
         object=made.number,
         words=f"Asked to make {what} writable",
@@ -220,13 +225,13 @@ def _record(made: Request, actor: Actor, rows: Sequence[Relationship], auth: str
     )
 
 
-def _start(made: Request, failovers: Sequence[Failover], actor: Actor, now: datetime) -> None:
+def _started(made: Request, failovers: Sequence[Failover], actor: Actor, now: datetime) -> list[chain.Line]:
     """Break-glass: approved by the request itself, which says so, and which the database lets pass for that alone."""
     words = f"Break-glass: {made.requester_label} starts {made.number} on one name"
     detail = {"digest": made.digest, "reason": made.reason}
-    chain.append("request.break-glass", actor=actor, object=made.number, words=words, detail=detail)
-    for failover in failovers:
-        move(
+    lines = [chain.Line(tag="request.break-glass", actor=actor, object=made.number, words=words, detail=detail)]
+    lines += [
+        change(
             failover,
             "approve",
             actor=actor,
@@ -237,7 +242,10 @@ def _start(made: Request, failovers: Sequence[Failover], actor: Actor, now: date
             run_by=now + made.run_for,
             next_step_at=now,
         )
+        for failover in failovers
+    ]
     ring_first(failovers)
+    return lines
 
 
 def ring_first(failovers: Sequence[Failover]) -> None:

@@ -31,7 +31,7 @@ from dashboard.failovers.asking import REASON_MOST, ring_first
 from dashboard.failovers.crashpoints import reach
 from dashboard.failovers.lifecycle import ON_THE_CLUSTER, WORDS, Refused, Stale, State
 from dashboard.failovers.models import Decision, Failover, Request, Review
-from dashboard.failovers.moves import lock_relationships, move, not_yet, reached
+from dashboard.failovers.moves import change, lock_relationships, move, not_yet, reached
 from dashboard.failovers.preflight import Situation
 from dashboard.fleet import hold
 from dashboard.words import clock
@@ -79,8 +79,8 @@ def approve(
             chain.append("decision.made", actor=actor, object=asked.number, words=words, detail=detail)
             return asked
         now = database_now()
-        for failover in failovers:
-            move(
+        lines = [
+            change(
                 failover,
                 "approve",
                 actor=actor,
@@ -93,6 +93,9 @@ def approve(
                 run_by=now + asked.run_for,
                 next_step_at=now,
             )
+            for failover in failovers
+        ]
+        chain.append_all(lines)
         ring_first(failovers)
     reach("approve.after_commit")
     return asked
@@ -107,18 +110,22 @@ def reject(*, user: User, actor: Actor, request_pk: int, digest: str, comment: s
         groups = groups_of([user.person_id])[user.person_id]
         _vote(asked, user, "reject", comment.strip(), frozen, auth, groups)
         detail: dict[str, chain.JSON] = {"digest": digest, "comment": comment.strip(), "auth": auth}
-        for failover in failovers:
-            move(
+        now = database_now()
+        lines = [
+            change(
                 failover,
                 "reject",
                 actor=actor,
                 words=f"Rejected {asked.number}",
                 detail=detail | ({"seen": frozen} if failover.position == 0 else {}),
                 where=(not_yet(asked.decide_by),),
-                ended_at=database_now(),
+                ended_at=now,
                 ended_by=user.person.label,
                 outcome_words=f"Rejected by {user.person.label}.",
             )
+            for failover in failovers
+        ]
+        chain.append_all(lines)
     return asked
 
 
@@ -258,16 +265,20 @@ def cancel(*, user: User, actor: Actor, request_pk: int) -> Request:
                 at = clock(sent.sent_at, database_now())
                 raise Stale(f"It was sent at {at}. It cannot be taken back from here.", tag="cancel.refused")
             raise Stale(f"{asked.number} is {WORDS[State(sent.state)].lower()} by now.", tag="cancel.refused")
-        for failover in early:
-            move(
+        now = database_now()
+        lines = [
+            change(
                 failover,
                 "cancel",
                 actor=actor,
                 words=f"Cancelled {failover.number}",
-                ended_at=database_now(),
+                ended_at=now,
                 ended_by=user.person.label,
                 outcome_words=f"Cancelled by {user.person.label}. Nothing was sent.",
             )
+            for failover in early
+        ]
+        chain.append_all(lines)
     return asked
 
 

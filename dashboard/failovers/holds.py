@@ -11,7 +11,7 @@ from dashboard.audit.chain import Actor
 from dashboard.database import database_now
 from dashboard.failovers.lifecycle import Refused, State
 from dashboard.failovers.models import Failover, Hold
-from dashboard.failovers.moves import lock_relationships, tried
+from dashboard.failovers.moves import change, lock_relationships
 
 
 def hold(*, actor: Actor, scope: str, reason: str) -> Hold:
@@ -27,7 +27,7 @@ def hold(*, actor: Actor, scope: str, reason: str) -> Hold:
 def lift(*, actor: Actor, scope: str) -> int:
     """Lift the holds of `scope`. What was requested or approved under them expires first."""
     with transaction.atomic():
-        standing = Hold.objects.select_for_update().filter(scope=scope, lifted_at=None)
+        standing = list(Hold.objects.select_for_update().filter(scope=scope, lifted_at=None).order_by("pk"))
         if not standing:
             raise Refused("No such hold stands.")
         waiting = Failover.objects.filter(state__in=(State.REQUESTED, State.APPROVED)).select_related("request")
@@ -39,8 +39,8 @@ def lift(*, actor: Actor, scope: str) -> int:
         now = database_now()
         rows = list(waiting.select_for_update(of=("self",)).order_by("pk"))
         lock_relationships(rows)
-        ended = sum(
-            tried(
+        lines = [
+            change(
                 failover,
                 "expire",
                 words=f"{failover.number} expired: it waited behind a hold",
@@ -49,13 +49,11 @@ def lift(*, actor: Actor, scope: str) -> int:
                 outcome_words="Expired: it waited behind a hold. Nothing was sent.",
             )
             for failover in rows
-        )
-        standing.update(lifted_at=now, lifted_by=actor.label)
-        chain.append(
-            "hold.lifted",
-            actor=actor,
-            object=f"hold:{scope or 'all'}",
-            words="Hold lifted",
-            detail={"expired": ended},
-        )
-    return ended
+        ]
+        # Only those that were found standing: whoever sets another one meanwhile was told that nothing is sent.
+        lifted = Hold.objects.filter(pk__in=[each.pk for each in standing])
+        lifted.update(lifted_at=now, lifted_by=actor.label)
+        about, detail = f"hold:{scope or 'all'}", {"expired": len(rows)}
+        lines.append(chain.Line(tag="hold.lifted", actor=actor, object=about, words="Hold lifted", detail=detail))
+        chain.append_all(lines)
+    return len(rows)

@@ -6,7 +6,8 @@ caller's transaction.
 evaluate again after it has waited for the row.
 
 Locks are taken in one order everywhere, so that nothing deadlocks: requests, failovers, relationships, the head of the
-ledger. Verbs on several failovers therefore lock them all, and their relationships, before the first move.
+ledger. Verbs on several failovers therefore lock them all, and their relationships, before the first change, and write
+what the ledger is to say after the last: everybody else waits for the head, a sender with its window open, too.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def lock_relationships(failovers: Iterable[Failover]) -> None:
     list(rows.order_by("pk").values_list("pk", flat=True))
 
 
-def move(
+def change(
     failover: Failover,
     name: str,
     *,
@@ -52,19 +53,25 @@ def move(
     where: tuple[Q | GreaterThan | LessThanOrEqual, ...] = (),
     held_note: str = "",
     **columns: Any,
-) -> None:
-    """Make one move, or raise `Stale` having changed nothing. `columns` are written in the same UPDATE."""
+) -> chain.Line:
+    """Make one move, or raise `Stale` having changed nothing. `columns` are written in the same UPDATE. Returns what
+    the ledger is to say of it, which the caller writes in the same transaction."""
     step = MOVES[name]
     guarded = Failover.objects.filter(*where, pk=failover.pk, state__in=step.sources)
     if guarded.update(state=step.target, version=F("version") + 1, **columns) != 1:
-        now = Failover.objects.only("state").get(pk=failover.pk).state
-        raise Stale(f"It is {WORDS[State(now)].lower()} by now.")
+        now = State(Failover.objects.only("state").get(pk=failover.pk).state)
+        raise Stale("Its time is over." if now in step.sources else f"It is {WORDS[now].lower()} by now.")
     if step.target in TERMINAL:
         failed_over_at = columns.get("ended_at") if step.target is State.SUCCEEDED else None
         hold.release_row(failover.relationship_id, failed_over_at=failed_over_at)
     elif step.target is State.APPROVED:
         hold.hold_row(failover.relationship_id, by=failover.number, phase="running", note=held_note)
-    chain.append(step.tag, actor=actor, object=failover.number, words=words, detail=detail)
+    return chain.Line(tag=step.tag, actor=actor, object=failover.number, words=words, detail=detail)
+
+
+def move(failover: Failover, name: str, **kwargs: Any) -> None:
+    """Make one move, with its entry, or raise `Stale` having changed nothing; `kwargs` as for `change`."""
+    chain.append_all([change(failover, name, **kwargs)])
 
 
 def tried(failover: Failover, name: str, **kwargs: Any) -> bool:
