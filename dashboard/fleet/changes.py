@@ -280,9 +280,8 @@ def _point(row: Relationship, status: TargetStatus, point: datetime, at: datetim
     covers = status.loss_from.at - row.loss_from if status.loss_from and row.loss_from else None
     if covers is not None and covers <= timedelta(0):
         covers = None  # a policy snapshot that had waited while younger data was brought
-    then = row.facts if row.job_running else None
-    job, start = (then.replication_job_status, then.job_start_time) if then else (None, None)
-    copied = None
+    then, copied = row.facts, None
+    job, start = then.replication_job_status, then.job_start_time
     if job and start and abs(start.at - point) <= SAME_START and (job.percent_complete or 0) >= LATE_ENOUGH:
         copied = job.bytes_transferred
     return RecoveryPoint(relationship=row, at=point, seen_at=at, covers=covers, copied=copied)

@@ -215,6 +215,20 @@ def test_recovery_points_are_kept_at_most_every_five_minutes_after_the_first_hou
     assert newest.at == lookout.row.recovery_point_at
 
 
+def test_a_source_counts_as_read_only_from_when_the_answer_was_here_and_not_from_when_it_was_asked_for(lookout):
+    """What was written while the question was on its way came before it."""
+    on_the_way = []
+
+    def become_read_only():
+        on_the_way.append(database_now())
+        lookout.sim.source.read_only = True
+
+    lookout.during(become_read_only)
+    cluster = lookout.read()
+    since = lookout.row.source_read_only_since
+    assert cluster.last_read_at < on_the_way[-1] <= since
+
+
 def test_a_reading_that_began_before_the_stored_one_is_dropped(lookout):
     with access.reader(lookout.cluster) as door:
         early = door.listing()

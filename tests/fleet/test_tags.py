@@ -39,12 +39,14 @@ def test_one_query_tells_the_tags_of_many_rows(lookout, django_assert_num_querie
         assert tags_of([finance, hr]) == {finance.pk: {"tier-1"}, hr.pk: set()}
 
 
-def test_a_tag_of_another_cluster_is_not_meant(lookout):
-    here = Cluster.objects.get()
+def test_a_tag_is_meant_for_its_own_cluster(lookout):
     other = Cluster.objects.create(name="dr-east", url="https://e:8000", uuid="e", reported_name="e", core_version="7")
-    Tag.objects.create(cluster=other, path_prefix="/dr", name="tier-1")
-    assert here.name == "dr"
-    assert tags_of([lookout.row]) == {lookout.row.pk: frozenset()}
+    here, there = lookout.row, lookout.row
+    there.pk, there.cluster = None, other
+    there.save(force_insert=True)
+    run("add", "dr-east", "/dr", "tier-1")
+    assert tags_of([here]) == {here.pk: frozenset()}
+    assert tags_of([here, there]) == {here.pk: frozenset(), there.pk: {"tier-1"}}
 
 
 def test_a_tag_is_set_and_removed_with_an_entry_in_the_ledger(lookout):
