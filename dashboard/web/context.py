@@ -18,7 +18,7 @@ from dashboard.web.live import Pulse, pulse
 
 
 class Desk:
-    """`desk.waiting`, `desk.observed_at`, `desk.holds`, `desk.may_see_audit`, `desk.is_admin`,
+    """`desk.waiting`, `desk.observed_at`, `desk.holds`, `desk.may_see_audit`, `desk.is_limited`, `desk.is_admin`,
     `desk.policy_reds`, `desk.build`, `desk.now`."""
 
     def __init__(self, request: HttpRequest) -> None:
@@ -61,6 +61,16 @@ class Desk:
     @property
     def may_see_audit(self) -> bool:
         return self.user is not None and may_see_audit(self.user)
+
+    @property
+    def may_pack(self) -> bool:
+        """Whether this account may make evidence packs, of what it sees."""
+        return self.user is not None and any(self.user.has(role) for role in (Role.AUDITOR, Role.APPROVER, Role.ADMIN))
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether this account may see some clusters only."""
+        return self.user is not None and self.user.scope is not None
 
     @property
     def is_admin(self) -> bool:

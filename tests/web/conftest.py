@@ -89,3 +89,18 @@ def desk(db: None, cast: Any) -> Iterator[Any]:
 
     yield Desk(cast)
     access.forget_transports()
+
+
+@pytest.fixture
+def sites(db: None, cast: Any) -> Iterator[Any]:
+    """Such a desk with two target clusters, `dr` and `far`: one source replicates to both."""
+    from dashboard.fleet import access, observe
+    from dashboard.simulator import ManualClock, scenarios
+    from tests.failovers.desk import Desk
+
+    world = scenarios.pair(ManualClock())
+    world.relate(world.clusters["prod"], "/prod/mail", world.add_cluster("far"), "/far/mail")
+    desk = Desk(cast, world)
+    observe.observe(desk.register("far").pk)
+    yield desk
+    access.forget_transports()

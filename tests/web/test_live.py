@@ -17,7 +17,7 @@ from django.test import Client
 from django.utils import timezone
 
 from dashboard.failovers.models import Failover, Request
-from dashboard.fleet.models import Cluster
+from dashboard.fleet.models import Cluster, Relationship
 from dashboard.web.fragments import AWAY, Fragments, fragments
 from dashboard.web.live import pulse
 from tests.conftest import Cast
@@ -120,25 +120,13 @@ def test_a_poll_costs_two_queries_with_redis(
 # ── Requests that wait ──
 
 
-def test_a_request_with_several_failovers_waits_once(desk: Any, cast: Cast) -> None:
+def test_a_request_with_several_failovers_waits_once(sites: Any, cast: Cast) -> None:
     assert pulse(cast.viewer).waiting == 0
-    asked: Request = desk.request()
-    assert pulse(cast.viewer).waiting == 1
-    item = Failover.objects.get(request=asked)
-    item.pk, item.position = None, 1
-    item.relationship = type(desk.row).objects.exclude(pk=desk.row.pk).first() or another_row(desk.row)
-    item.save(force_insert=True)
+    asked: Request = sites.ask_for(list(Relationship.objects.select_related("cluster").order_by("pk")))
     assert Failover.objects.filter(request=asked, state="requested").count() == 2
     assert pulse(cast.viewer).waiting == 1
-    desk.cancel(asked)
+    sites.cancel(asked)
     assert pulse(cast.viewer).waiting == 0
-
-
-def another_row(row: Any) -> Any:
-    copy = type(row).objects.get(pk=row.pk)
-    copy.pk, copy.relationship_id = None, "another"
-    copy.save(force_insert=True)
-    return copy
 
 
 # ── One rendering for equal rights ──

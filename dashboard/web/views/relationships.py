@@ -108,7 +108,7 @@ def _context(chosen: Filter, found: Overview, *, user: User, heard: str | None =
         "rows": rows_of(rows, found.now, user),
         "heads": _heads(chosen),
         "caption": _caption(len(rows), chosen, found.counts),
-        "empty": _empty(chosen, found),
+        "empty": _empty(chosen, found, user),
         "earlier": _at(chosen.but()) if chosen.after else "",
         "later": _at(chosen.but(after=later)) if later else "",
         "page_size": PAGE,
@@ -202,7 +202,13 @@ def _caption(number: int, chosen: Filter, counts: Counts) -> str:
     return f"{words % numbers} {gauge}"
 
 
-def _empty(chosen: Filter, found: Overview) -> dict[str, str]:
+def _empty(chosen: Filter, found: Overview, user: User) -> dict[str, str]:
+    if not found.clusters and user.scope is not None:
+        return {
+            "title": _("There is nothing that you may see"),
+            "text": _("Your roles are limited to %s, which is not here. An admin can change them.")
+            % ", ".join(sorted(user.scope)),
+        }
     if not found.clusters:
         return {
             "title": _("No clusters yet"),

@@ -129,6 +129,7 @@ def _context(request: HttpRequest, found: Overview) -> dict[str, Any]:
         if found.poll.observed_age is not None
         else None,
         "clusters": clusters,
+        "limited": bool(names) or signed_in(request).scope is not None,
         "counts": [(grade.value, health_word(grade), counts[grade]) for grade in _HEADLINE],
         "calm": bool(rows) and not any(counts[grade] for grade in _HEADLINE[:4]),
         "normal": counts[Grade.NORMAL],
