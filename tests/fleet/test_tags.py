@@ -88,6 +88,7 @@ def test_all_tags_are_listed_or_those_of_one_cluster(lookout):
         (("add", "dr", "/" + "a" * 2000, "tier-1"), "is not a path prefix"),
         (("add", "dr", "/dr\udcff", "tier-1"), "is not a path prefix"),
         (("add", "dr", "/dr", "Tier 1"), "'Tier 1' is not a tag"),
+        (("add", "dr", "/dr", "Tier-1"), "is not a tag"),
         (("add", "dr", "/dr", "-x"), "unrecognized|is not a tag|required"),
         (("add", "dr", "/dr", "t" * 33), "is not a tag"),
         (("add", "dr", "/dr", ""), "'' is not a tag"),
