@@ -6,7 +6,9 @@ one vote) stand in `models`.
 - A decision is for ever, carries the digest of what was asked, and names the true requester.
 - `approved` needs enough decisions of others on that digest, and of each group its share. Break-glass is the one way
   without: the request itself says so, frozen, and two other people must review it.
-- `sent` is reached from `approved` only; an ending is final. (The other moves are kept by `moves` alone.)
+- A failover moves along `lifecycle.MOVES` only: `sent` is reached from `approved` alone, an ending is final. (Which of
+  these moves is made when, is kept by `moves`.)
+- It stays what it was made for: the request, one of its positions, the relationship.
 """
 
 from __future__ import annotations
@@ -15,9 +17,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from dashboard.audit import triggers
 from dashboard.audit.triggers import Guard, append_only
-from dashboard.failovers.lifecycle import TERMINAL
+from dashboard.failovers.lifecycle import MOVES, OPEN
 
-_TERMINAL = ", ".join(f"'{state.value}'" for state in TERMINAL)
+_OPEN = ", ".join(f"'{state.value}'" for state in OPEN)
+
+_STEPS = ", ".join(
+    sorted({f"'{source.value} {move.target.value}'" for move in MOVES.values() for source in move.sources})
+)
 
 # Counted over distinct persons, on the digest of the request, without the requester: the same sentence that people
 # read.
@@ -55,12 +61,10 @@ _NOT_TO_REVIEW = """
     )
 """
 _TAKEN = "EXISTS (SELECT 1 FROM {table} t WHERE t.id = NEW.id{more})"
-_SENT_FROM_ELSEWHERE = "NEW.state = 'sent' AND OLD.state NOT IN ('sent', 'approved')"
+_ASTRAY = f"NEW.state <> OLD.state AND OLD.state || ' ' || NEW.state NOT IN ({_STEPS})"
 _NOT_ANEW = "NEW.state <> 'requested'"
-_REVIVED = f"OLD.state IN ({_TERMINAL}) AND NEW.state <> OLD.state"
-_MOVED_ELSEWHERE = (
-    "NEW.request_id <> OLD.request_id OR NEW.relationship_id <> OLD.relationship_id OR NEW.position <> OLD.position"
-)
+_BEYOND = "NEW.position >= (SELECT size FROM failovers_request WHERE id = NEW.request_id)"
+_MOVED_ELSEWHERE = " OR ".join(f"NEW.{c} <> OLD.{c}" for c in ("id", "request_id", "position", "relationship_id"))
 
 
 def _both(condition: str, **guard: str) -> Guard:
@@ -134,6 +138,13 @@ GUARDS: list[Guard] = [
         event="INSERT",
         words="A failover begins as requested.",
     ),
+    _both(
+        _BEYOND,
+        name="failovers_failover_is_of_its_request",
+        table="failovers_failover",
+        event="INSERT",
+        words="A request carries as many failovers as it was made for.",
+    ),
     Guard(
         name="failovers_failover_is_not_replaced",
         table="failovers_failover",
@@ -141,7 +152,8 @@ GUARDS: list[Guard] = [
         words="A failover is not replaced.",
         sqlite=_TAKEN.format(
             table="failovers_failover",
-            more=" OR (t.request_id = NEW.request_id AND t.position = NEW.position)",
+            more=" OR (t.request_id = NEW.request_id AND t.position = NEW.position)"
+            f" OR (t.relationship_id = NEW.relationship_id AND t.state IN ({_OPEN}))",
         ),
         postgresql="false",
     ),
@@ -173,18 +185,18 @@ GUARDS: list[Guard] = [
         postgresql=_SHARE_LACKS.format(position="strpos"),
     ),
     _both(
-        _SENT_FROM_ELSEWHERE,
-        name="failovers_sent_only_from_approved",
+        _ASTRAY,
+        name="failovers_failover_moves_along",
         table="failovers_failover",
         event="UPDATE",
-        words="Only an approved failover is sent.",
+        words="Only an approved failover is sent, and an ending is final: a failover moves along its states.",
     ),
     _both(
-        f"{_REVIVED} OR {_MOVED_ELSEWHERE}",
-        name="failovers_an_ending_is_final",
+        _MOVED_ELSEWHERE,
+        name="failovers_failover_stays",
         table="failovers_failover",
         event="UPDATE",
-        words="An ending is final, and a failover stays with its relationship.",
+        words="A failover stays with its request and its relationship.",
     ),
 ]
 

@@ -6,7 +6,8 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from dashboard.failovers import guards
-from dashboard.failovers.models import Decision, Failover
+from dashboard.failovers.lifecycle import MOVES, State
+from dashboard.failovers.models import Decision, Failover, Request
 
 
 def _refused(sql: str, *params: int | str) -> str:
@@ -30,13 +31,21 @@ def _decide(asked, person, *, requester=None, digest=None, verdict="approve") ->
     )
 
 
+def _ask_again(asked: Request, **changes: object) -> Request:
+    """Another request that says the same, straight into the table."""
+    same = {
+        f.attname: getattr(asked, f.attname) for f in Request._meta.concrete_fields if f.name not in ("id", "nonce")
+    }
+    return Request.objects.create(**same | changes)
+
+
 def test_every_guard_is_in_place(db):
     assert guards.missing(connection) == []
 
 
 def test_a_missing_guard_is_named(transactional_db):
     guards.drop(connection)
-    assert "failovers_sent_only_from_approved" in guards.missing(connection)
+    assert "failovers_failover_moves_along" in guards.missing(connection)
     guards.install(connection)
     assert guards.missing(connection) == []
 
@@ -129,17 +138,50 @@ def test_only_what_is_approved_is_sent(desk, state):
     _refused("UPDATE failovers_failover SET state = 'sent', sent_at = '2026-01-01 00:00:00' WHERE id = %s", failover.pk)
 
 
+def test_only_the_moves_of_the_protocol_lead_from_state_to_state(desk, cast):
+    """So that no detour leads to `approved` or `sent`, such as by way of `reverting`."""
+    asked = desk.request()
+    _decide(asked, cast.osei.person)
+    found = set()
+    for source in State:
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        guards.drop(connection)
+        Failover.objects.update(state=source, sent_at=asked.made_at)
+        guards.install(connection)
+        for target in State:
+            try:
+                with transaction.atomic():
+                    Failover.objects.update(state=target)
+                    found.add((source, target))
+                    transaction.set_rollback(True)
+            except IntegrityError:
+                pass
+    moves = {(source, move.target) for move in MOVES.values() for source in move.sources}
+    assert found == moves | {(state, state) for state in State}
+
+
 def test_a_failover_does_not_begin_half_way(desk):
     failover = desk.approved()
     desk.cancel(failover.request)
-    with pytest.raises(IntegrityError), transaction.atomic():
+    several = _ask_again(failover.request, size=2)
+    words = "A failover begins as requested"
+    with pytest.raises(IntegrityError, match=words), transaction.atomic():
         Failover.objects.create(
-            request=failover.request,
+            request=several,
             position=1,
             relationship=desk.row,
             state="approved",
             next_step_at=failover.next_step_at,
         )
+
+
+def test_what_was_approved_gets_no_further_failover(site):
+    asked = site.ask_for(site.rows[:2])
+    site.approve(asked)
+    with pytest.raises(IntegrityError, match="as many failovers as it was made for"), transaction.atomic():
+        Failover.objects.create(request=asked, position=2, relationship=site.rows[3], next_step_at=asked.made_at)
 
 
 @pytest.mark.parametrize("state", ["requested", "approved", "succeeded"])
@@ -149,9 +191,28 @@ def test_an_ending_is_final(desk, state):
     _refused("UPDATE failovers_failover SET state = %s, sent_at = next_step_at WHERE id = %s", state, failover.pk)
 
 
+@pytest.mark.parametrize("column", ["id", "request_id", "position", "relationship_id"])
+def test_a_failover_stays_what_it_was_made_for(desk, column):
+    failover = desk.approved()
+    words = _refused(f"UPDATE failovers_failover SET {column} = {column} + 1 WHERE id = %s", failover.pk)  # noqa: S608
+    assert "stays with its request" in words
+
+
 def test_a_relationship_has_one_open_failover(desk):
-    first = desk.request().failovers.get()
+    first = desk.request()
+    second = _ask_again(first)
     with pytest.raises(IntegrityError), transaction.atomic():
-        Failover.objects.create(
-            request=first.request, position=1, relationship=desk.row, next_step_at=first.next_step_at
-        )
+        Failover.objects.create(request=second, relationship=desk.row, next_step_at=first.made_at)
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'")
+def test_an_open_failover_is_not_replaced_by_another_requests(desk):
+    """INSERT OR REPLACE would take away whatever stands in the way of a unique index: one that was sent, for one."""
+    second = _ask_again(desk.request())
+    columns = "position, state, next_step_at, attempts, sender, outcome, outcome_words, ended_by, version"
+    words = _refused(
+        f"INSERT OR REPLACE INTO failovers_failover (request_id, relationship_id, {columns}) "  # noqa: S608
+        f"SELECT %s, relationship_id, {columns} FROM failovers_failover",
+        second.pk,
+    )
+    assert "A failover is not replaced" in words

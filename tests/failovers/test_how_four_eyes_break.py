@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 
 from dashboard.accounts.models import Person, User
 from dashboard.accounts.roles import Role
-from dashboard.failovers import guards
 from dashboard.failovers.lifecycle import Refused, Stale, State
 from dashboard.failovers.models import Decision, Failover, Request
 from dashboard.web.urls import urlpatterns
+from tests.failovers.desk import guards_aside
 
 
 @pytest.mark.parametrize("roles", [list(Role), ["approver", "admin"], ["approver@dr", "admin"]])
@@ -29,10 +29,9 @@ def test_the_requester_is_counted_among_no_approvals(desk, cast):
     with pytest.raises(IntegrityError), transaction.atomic():
         Decision.objects.create(**own, person=asked.requester, facts_seen={}, at=asked.made_at)
     # Even with that guard away, and the copy of the requester falsified, the count leaves the requester out.
-    guards.drop(connection)
-    liar = Person.objects.create(label="liar")
-    Decision.objects.create(**own | {"requester": liar}, person=asked.requester, facts_seen={}, at=asked.made_at)
-    guards.install(connection)
+    with guards_aside():
+        liar = Person.objects.create(label="liar")
+        Decision.objects.create(**own | {"requester": liar}, person=asked.requester, facts_seen={}, at=asked.made_at)
     with pytest.raises(IntegrityError, match="A failover is approved only"), transaction.atomic():
         Failover.objects.update(state="approved")
 
