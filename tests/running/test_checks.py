@@ -45,6 +45,9 @@ def test_the_settings_of_these_tests_are_right() -> None:
         ("TLS_CERT", "/cert.pem", "TLS_KEY is missing"),
         ("TLS_KEY", "/key.pem", "TLS_CERT is missing"),
         ("CLUSTER_ALLOWED_CIDRS", ["10.0.0.0/8", "10.0.0.300"], "CLUSTER_ALLOWED_CIDRS: '10.0.0.300' is not a network"),
+        ("OIDC_ISSUER", "http://idp.example.com", "OIDC_ISSUER does not begin with https"),
+        ("OIDC_ISSUER", "https://idp.example.com", "OIDC_ISSUER is set without a client"),
+        ("OIDC_CA_FILE", "/nowhere.pem", "OIDC_CA_FILE cannot be used: No such file"),
         ("CLUSTER_ALLOWED_CIDRS", ["10.1.2.3/8"], "CLUSTER_ALLOWED_CIDRS: '10.1.2.3/8' is not a network"),
     ],
 )
