@@ -656,14 +656,14 @@ def main(arguments: list[str] | None = None) -> int:
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a terminal may know ASCII alone
     try:
         with ExitStack() as stack:
-            files = [
+            export, notes = (
                 sys.stdin.buffer if name == "-" else stack.enter_context(Path(name).open("rb")) if name else None
                 for name in (asked.export, asked.checkpoints)
-            ]
-            if (asked.export or "").lower().endswith(".zip"):
-                said, bad = check_pack(files[0].read(), files[1], keys=asked.key, head=asked.head)
+            )
+            if export and asked.export.lower().endswith(".zip"):
+                said, bad = check_pack(export.read(), notes, keys=asked.key, head=asked.head)
             else:
-                said, bad = check(*files, keys=asked.key, head=asked.head)
+                said, bad = check(export, notes, keys=asked.key, head=asked.head)
     except (OSError, Unreadable) as error:
         print(f"Not checked: {error}")  # noqa: T201
         return 2

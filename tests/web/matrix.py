@@ -84,6 +84,7 @@ ROUTES: dict[str, Route] = {
     "failover-close": of_cluster(posts=frozenset({"approver"}), body=_CLOSE),
     "failover-item-close": of_cluster(posts=frozenset({"approver"}), body=_CLOSE),
     "failover-review": of_cluster(posts=READERS, body={"comment": "Seen."}),
+    "failover-evidence": of_cluster(gets=READERS, posts=READERS),
     # The record
     "audit": Route(gets=READERS, everywhere=True),
     "audit-entry": Route(gets=READERS, everywhere=True),

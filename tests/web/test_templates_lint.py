@@ -95,7 +95,9 @@ def test_the_lint_lets_pass_what_is_good(source: str) -> None:
 def test_every_template_keeps_the_rules(template: Path) -> None:
     source = template.read_text(encoding="utf-8")
     get_template(str(template.relative_to(ROOT / "templates")))  # it compiles
-    assert faults(source) == []
+    # The report of an evidence pack is a file that people keep: its style travels with it, and nothing serves it.
+    allowed = ["has an inline style"] if template.name == "report.html" else []
+    assert faults(source) == allowed
     code = code_of(source)
     missing = [name for name in re.findall(r"{%\s*static\s+['\"]([^'\"]+)", code) if not finders.find(name)]
     assert missing == []
