@@ -4,7 +4,7 @@ state, each quarter of the revert, silence and its end). Nothing is told that is
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from dashboard.audit.models import Entry
@@ -40,11 +40,29 @@ def log(asked: Request, only: Failover | None = None) -> list[Line]:
     failovers = [only] if only else list(asked.failovers.select_related("request", "relationship__cluster"))
     names = {asked.number, *(failover.number for failover in failovers)}
     entries = Entry.objects.filter(object__in=names).order_by("-seq")[:MOST]
-    lines = [_entry(entry) for entry in reversed(entries)]
-    for failover in failovers if len(failovers) == 1 else ():
-        lines += _readings(failover)
+    if len(failovers) > 1:
+        lines = _of_several(list(reversed(entries)), asked)
+    else:
+        lines = [_entry(entry) for entry in reversed(entries)]
+        lines += _readings(failovers[0])
     # Reversed after sorting: of what one reading showed, the later stands above, too.
     return sorted(lines, key=lambda line: line.at)[::-1]
+
+
+def _of_several(entries: list[Entry], asked: Request) -> list[Line]:
+    """Each says whose it is, `/3`; what was decided on all at once is told once."""
+    lines: list[Line] = []
+    decided: set[tuple[str, str]] = set()
+    for entry in entries:
+        line = _entry(entry)
+        if entry.tag in ("request.approved", "request.rejected"):
+            if (entry.tag, line.words) not in decided:
+                lines.append(line)
+            decided.add((entry.tag, line.words))
+        else:
+            whose = entry.object.removeprefix(asked.number)
+            lines.append(replace(line, words=f"{whose} {line.words}" if whose else line.words))
+    return lines
 
 
 def _entry(entry: Entry) -> Line:

@@ -12,13 +12,14 @@ from dashboard.accounts.models import User
 from dashboard.accounts.people import may_see_audit
 from dashboard.accounts.roles import Role
 from dashboard.failovers import policy_lint
-from dashboard.failovers.models import Hold
+from dashboard.failovers import reminders
+from dashboard.failovers.models import Hold, Request
 from dashboard.web.build import build
 from dashboard.web.live import Pulse, pulse
 
 
 class Desk:
-    """`desk.waiting`, `desk.observed_at`, `desk.holds`, `desk.may_see_audit`, `desk.is_limited`, `desk.is_admin`,
+    """`desk.waiting`, `desk.observed_at`, `desk.holds`, `desk.overdue`, `desk.may_see_audit`, `desk.is_limited`, `desk.is_admin`,
     `desk.policy_reds`, `desk.build`, `desk.now`."""
 
     def __init__(self, request: HttpRequest) -> None:
@@ -51,6 +52,14 @@ class Desk:
         if user is None:
             return []
         return [hold for hold in Hold.objects.filter(lifted_at=None) if not hold.scope or user.sees(hold.scope)]
+
+    @cached_property
+    def overdue(self) -> list[Request]:
+        """Break-glass requests that this person sees and that two others have not reviewed in time, oldest first."""
+        late = reminders.overdue(self.now) if self.user else []
+        if not late or self.user is None:
+            return []
+        return list(Request.objects.visible_to(self.user).filter(pk__in=[each.pk for each in late]).order_by("pk"))
 
     @cached_property
     def user(self) -> User | None:

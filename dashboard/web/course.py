@@ -117,6 +117,19 @@ class Course:
         return sum(check.verdict is Verdict.WARN for check in self.checks)
 
     @property
+    def bad(self) -> int:
+        return self.blocks + self.warnings
+
+    @property
+    def worst(self) -> Check | None:
+        """The first that blocks, or else that warns."""
+        return self.checks[0] if self.bad else None
+
+    @property
+    def others(self) -> list[Check]:
+        return self.checks[1:] if self.bad else self.checks
+
+    @property
     def passed(self) -> int:
         return sum(check.verdict is Verdict.PASS for check in self.checks)
 

@@ -24,6 +24,7 @@ from dashboard.failovers.preflight import Check, Situation, Verdict
 from dashboard.failovers.reading import Loss
 from dashboard.fleet.models import Cluster, Relationship
 from dashboard.web import forms
+from dashboard.web.course import listed
 from dashboard.web.filters import Filter
 from dashboard.web.forms import Line
 from dashboard.web.guards import kept, not_for, record_refusal, requires, signed_in
@@ -60,7 +61,7 @@ def select(request: HttpRequest) -> HttpResponse:
         "count": len(ticked),
         "most": asking.MOST,
         "too_many": len(ticked) > asking.MOST,
-        "sources": sorted(possible.items()),
+        "sources": sorted((name, n) for name, n in possible.items() if n > 1),
         "more": len(rows) > LISTED,
         "listed": LISTED,
         "clusters": list(Cluster.objects.visible_to(user).values_list("name", flat=True)),
@@ -187,8 +188,8 @@ def _page(
         "choices": choices,
         "taken": len(taken),
         "blocked": sum(choice.blocked for choice in choices),
-        "targets": sorted({row.cluster.name for row in rows}),
-        "sources": sorted({shown(row.source_cluster_name) for row in rows}),
+        "targets": listed(sorted({row.cluster.name for row in rows})),
+        "sources": listed(sorted({shown(row.source_cluster_name) for row in rows})),
         "losses": [choice.loss for choice in taken if choice.loss.kind == "lost"],
         "worst": max(taken, key=_loses, default=None),
         "expected": reading.expected_typing(on) if on else "",
