@@ -34,6 +34,7 @@ def account(request: HttpRequest) -> HttpResponse:
         "account": user,
         "factors": factors.of(user),
         "missing": factors.is_missing(user, request.session),
+        "waiting": "kept" in request.session,
         "off": settings.SECOND_FACTOR == "off",
         "how": how,
         "since": since,
