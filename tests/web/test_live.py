@@ -16,11 +16,14 @@ import redis
 from django.test import Client
 from django.utils import timezone
 
+from dashboard.accounts import people
+from dashboard.accounts.models import User
+from dashboard.audit.chain import SYSTEM
 from dashboard.failovers.models import Failover, Request
 from dashboard.fleet.models import Cluster, Relationship
 from dashboard.web.fragments import AWAY, Fragments, fragments
 from dashboard.web.live import pulse
-from tests.conftest import Cast
+from tests.conftest import PASSWORD, Cast
 from tests.web import desk_urls
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.web.desk_urls")]
@@ -137,6 +140,18 @@ def test_viewers_with_the_same_rights_share_one_rendering(cast: Cast, cluster: C
     assert desk_urls.rendered == ["page?"]
     assert len(bodies) == 1
     poll(signed_in(cast.viewer))
+    assert desk_urls.rendered == ["page?", "page?"]
+
+
+def test_the_same_role_for_another_cluster_is_another_right(cast: Cast, with_redis: str) -> None:
+    """Even when both see as much, at the same versions: `seen` is the same for both, what they may see is not."""
+    for name in ("dr-west", "dr-east"):
+        make_cluster(name, read=None)
+        people.add(name, roles=[f"viewer@{name}"], password=PASSWORD, actor=SYSTEM)
+    west, east = User.objects.get(username="dr-west"), User.objects.get(username="dr-east")
+    assert pulse(west).seen == pulse(east).seen
+    for user in (west, east, west):
+        assert poll(signed_in(user)).status_code == 200
     assert desk_urls.rendered == ["page?", "page?"]
 
 
