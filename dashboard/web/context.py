@@ -11,16 +11,15 @@ from django.utils import timezone
 from dashboard.accounts.models import User
 from dashboard.accounts.people import may_see_audit
 from dashboard.accounts.roles import Role
-from dashboard.failovers import policy_lint
-from dashboard.failovers import reminders
+from dashboard.failovers import policy_lint, reminders
 from dashboard.failovers.models import Hold, Request
 from dashboard.web.build import build
 from dashboard.web.live import Pulse, pulse
 
 
 class Desk:
-    """`desk.waiting`, `desk.observed_at`, `desk.holds`, `desk.overdue`, `desk.may_see_audit`, `desk.is_limited`, `desk.is_admin`,
-    `desk.policy_reds`, `desk.build`, `desk.now`."""
+    """`desk.waiting`, `desk.observed_at`, `desk.holds`, `desk.overdue`, `desk.may_see_audit`, `desk.is_limited`,
+    `desk.is_admin`, `desk.policy_reds`, `desk.build`, `desk.now`."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
