@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from dashboard.accounts import people, rights
 from dashboard.accounts.models import Group, User
@@ -39,7 +42,7 @@ def form(client: Client, account: str) -> dict[str, str]:
     return fields(parsed(client.get(f"/people/{account}/")))
 
 
-def send(client: Client, account: str, body: dict[str, str]) -> Any:
+def send(client: Client, account: str, body: dict[str, Any]) -> Any:
     return client.post(f"/people/{account}/", body)
 
 
@@ -58,12 +61,42 @@ def test_the_list_tells_roles_clusters_groups_persons_and_who_was_removed(cast: 
     page = parsed(browser(cast.admin).get("/people/"))
     rows = {row.attrs["id"]: row for row in page.one("tbody").all("tr")}
     second = rows["account-j.lind-2"]
-    assert [each.text for each in second.all("td")] == ["j.lind also j.lind", "viewer approver at dr-west", "storage"]
+    assert [each.text for each in second.all("td")][:3] == [
+        "j.lind also j.lind",
+        "viewer approver at dr-west",
+        "storage",
+    ]
     assert "No cluster has this name." in rows["account-far"].text
     assert "No cluster has this name." not in second.text
     assert "Removed: it cannot sign in." in rows["account-viewer"].text
     groups = page.one("section", id="groups")
     assert [each.text for each in groups.all("dd")] == ["j.lind"]
+
+
+def test_the_list_tells_who_has_which_second_factor(cast: Cast, settings: Any) -> None:
+    settings.SECOND_FACTOR = "optional"
+    for user, kind in (
+        (cast.lind, "totp"),
+        (cast.lind, "recovery_codes"),
+        (cast.osei, "webauthn"),
+        (cast.osei, "webauthn"),
+    ):
+        Authenticator.objects.create(user=user, type=kind, data={})
+    client = browser(cast.admin)
+    rows = {row.attrs["id"]: row.all("td")[-1].text for row in parsed(client.get("/people/")).one("tbody").all("tr")}
+    assert [rows[f"account-{name}"] for name in ("j.lind", "k.osei", "admin")] == ["TOTP", "2 security keys", "None"]
+    settings.SECOND_FACTOR = "off"
+    assert "Second factor" not in parsed(client.get("/people/")).text
+
+
+def test_the_list_asks_as_much_for_many_as_for_few(cast: Cast, django_assert_num_queries: Any) -> None:
+    client = browser(cast.admin)
+    with CaptureQueriesContext(connection) as few:
+        client.get("/people/")
+    for n in range(20):
+        people.add(f"more-{n}", roles=["viewer"], password=PASSWORD, actor=SYSTEM)
+    with django_assert_num_queries(len(few)):
+        client.get("/people/")
 
 
 def test_an_admin_gives_roles_and_groups_and_the_ledger_keeps_how_it_was_confirmed(cast: Cast, clusters: None) -> None:
@@ -134,7 +167,7 @@ def test_a_doubled_or_unknown_field_is_no_form_of_ours(cast: Cast) -> None:
     client, entries = browser(cast.admin), Entry.objects.count()
     body = form(client, "viewer")
     assert send(client, "viewer", body | {"is_superuser": "1"}).status_code == 400
-    assert send(client, "viewer", body | {"role:operator": ["1", "1"]}).status_code == 400  # type: ignore[dict-item]
+    assert send(client, "viewer", body | {"role:operator": ["1", "1"]}).status_code == 400
     assert Entry.objects.count() == entries
 
 

@@ -12,14 +12,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
 from dashboard.accounts import people as persons
 from dashboard.accounts import rights
+from dashboard.accounts.factors import Factors, of_each
 from dashboard.accounts.models import Group, User
 from dashboard.accounts.roles import SCOPED, Role
 from dashboard.failovers.lifecycle import Refused
@@ -43,7 +46,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An account in the list."""
+    """An account in the list. `others` are those of the same person."""
 
     user: User
     roles: list[Held]
@@ -74,8 +77,11 @@ def people(request: HttpRequest) -> HttpResponse:
     accounts, there = _accounts(users), _there(request)
     groups = persons.groups_of(user.person_id for user in users)
     lines = [_line(user, there, groups[user.person_id], accounts[user.person_id]) for user in users]
+    factors = {pk: _words(has) for pk, has in of_each(users).items()} if settings.SECOND_FACTOR != "off" else {}
+    rows = [(line, factors.get(line.user.pk)) for line in lines]
     members = [(group.name, [each.label for each in group.members.all()]) for group in _groups()]
-    return render(request, "people/list.html", {"section": "people", "lines": lines, "groups": members})
+    context = {"section": "people", "rows": rows, "groups": members, "factors": bool(factors)}
+    return render(request, "people/list.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -151,6 +157,13 @@ def _line(user: User, there: set[str], groups: Iterable[str], accounts: list[str
         sorted(groups),
         [name for name in accounts if name != user.username],
     )
+
+
+def _words(has: Factors) -> str:
+    keys = len(has.keys)
+    words = [_("TOTP")] if has.app else []
+    words += [ngettext("%d security key", "%d security keys", keys) % keys] if keys else []
+    return ", ".join(words) or _("None")
 
 
 def _accounts(users: Iterable[User]) -> dict[int, list[str]]:
