@@ -12,7 +12,7 @@ if __name__ == "__main__":
     from dashboard.embedded import adopt_keys
 
     try:
-        adopt_keys(os.environ)
+        adopt_keys(os.environ, *sys.argv[1:2])
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as refusal:
         sys.exit(str(refusal))

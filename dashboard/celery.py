@@ -31,7 +31,12 @@ def refuse_to_start_when_misconfigured(sender: Any, **_: Any) -> None:
     """Celery logs an exception here and goes on; only leaving the program stops a worker."""
     from dashboard.checks import refuse_to_start
 
+    sends = "send" in sender.app.amqp.queues.consume_from
     try:
-        refuse_to_start(role="worker-send" if "send" in sender.app.amqp.queues.consume_from else "worker-observe")
+        refuse_to_start(role="worker-send" if sends else "worker-observe")
     except ImproperlyConfigured as refusal:
         raise SystemExit(str(refusal)) from None
+    if sends:  # before it takes the first bell: a database that was put back must not be worked off
+        from dashboard.failovers import selfcheck
+
+        selfcheck.look()

@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-Role: TypeAlias = Literal["web", "worker-observe", "worker-send", "sweep", "up"]
-READERS = ("web", "worker-observe")
+Role: TypeAlias = Literal["web", "worker-observe", "worker-send", "sweep", "relay", "up"]
+READERS = ("web", "worker-observe", "relay")
 
 _LEAST_SECRET = 50
 _LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]", "testserver")
 _NEW_FERNET_KEY = (
     "Make one with: python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
 )
+_NEW_SIGNING_KEY = "Make one with: manage.py checkpoint new-key"
 _log = logging.getLogger(__name__)
 
 
@@ -107,6 +108,14 @@ def _judge_presence(role: Role) -> Iterator[CheckMessage]:
         )
     if role not in READERS and not settings.EXECUTOR_KEY:
         yield _error(3, "EXECUTOR_KEY is missing.", f"Set EXECUTOR_KEY or EXECUTOR_KEY_FILE. {_NEW_FERNET_KEY}")
+    if role not in ("relay", "up") and settings.CHECKPOINT_KEY:
+        yield _error(
+            14,
+            f"CHECKPOINT_KEY must not be given to {role}.",
+            "Only the relay signs the audit trail: whoever writes to it must not be able to.",
+        )
+    if role in ("relay", "up") and not settings.CHECKPOINT_KEY:
+        yield _error(14, "CHECKPOINT_KEY is missing.", f"Set CHECKPOINT_KEY or CHECKPOINT_KEY_FILE. {_NEW_SIGNING_KEY}")
 
 
 def _secret_key() -> str:
@@ -124,6 +133,16 @@ def _judge_keys() -> Iterator[CheckMessage]:
             [Fernet(key) for key in _fernet_keys(name)]
         except ValueError:
             yield _error(number, f"{name} is not a key.", _NEW_FERNET_KEY)
+    from dashboard.audit import checkpoints, sinks
+
+    try:
+        checkpoints.signing_keys()
+    except ValueError:
+        yield _error(14, "CHECKPOINT_KEY is not a key.", _NEW_SIGNING_KEY)
+    try:
+        sinks.host_and_port(settings.CHECKPOINT_SYSLOG or "none")
+    except ValueError:
+        yield _error(15, "CHECKPOINT_SYSLOG is no address.", "Write host:port, for example syslog.example.com:6514.")
     if set(_fernet_keys("EXECUTOR_KEY")) & set(_fernet_keys("READER_KEY")):
         yield _error(3, "EXECUTOR_KEY is the same as READER_KEY.", "Whoever reads could then send: make another.")
 

@@ -4,6 +4,7 @@
 - **Keys are made once.** A key file is written whole, readable by its owner alone, and never written again.
 - **EXECUTOR_KEY stays with those who send.** Only the sending worker and the sweep learn where it is, so a
   program that merely reads clusters or serves pages cannot open the token that makes a target writable.
+- **CHECKPOINT_KEY stays with the relay**, so that nobody who writes to the ledger can also sign it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, MutableMapping
 
 ROOT = Path(__file__).resolve().parent.parent
-KEYS = ("SECRET_KEY", "READER_KEY", "EXECUTOR_KEY")
+KEYS = ("SECRET_KEY", "READER_KEY", "EXECUTOR_KEY", "CHECKPOINT_KEY")
 _LONGEST_SOCKET_PATH = 100  # sun_path holds 108 bytes on Linux and 104 on macOS
 
 
@@ -58,13 +59,17 @@ def missing_keys(environ: Mapping[str, str]) -> list[str]:
     return [name for name in KEYS if not (environ.get(name) or environ.get(f"{name}_FILE"))]
 
 
-def adopt_keys(environ: MutableMapping[str, str]) -> None:
+def adopt_keys(environ: MutableMapping[str, str], command: str = "") -> None:
     """Point NAME_FILE at each key of the data folder that the environment does not name itself.
 
-    For `manage.py` alone: who has a shell on the machine keeps its keys. The web server and the Celery
+    For `manage.py COMMAND` alone: who has a shell on the machine keeps its keys. The web server and the Celery
     workers are not started through it and see only what their supervisor hands them.
     """
     for name in missing_keys(environ):
+        if name == "EXECUTOR_KEY" and command == "relay":
+            continue
+        if name == "CHECKPOINT_KEY" and command not in ("relay", "checkpoint", "up", "demo"):
+            continue
         path = data_folder(environ) / "keys" / name
         if path.is_file():
             environ[f"{name}_FILE"] = str(path)
@@ -102,7 +107,7 @@ def plan_redis(data: Path, environ: Mapping[str, str]) -> tuple[Child, str]:
     command += ["--dir", str(path.parent), "--save", "", "--appendonly", "no"]
     command += ["--logfile", str(data / "redis.log"), "--loglevel", "warning"]
     command += ["--maxmemory", "256mb", "--maxmemory-policy", "noeviction"]
-    return Child(name="redis", command=command, environ=hide_executor_key(environ), last=True), f"unix://{path}"
+    return Child(name="redis", command=command, environ=hide_keys(environ), last=True), f"unix://{path}"
 
 
 def _find_redis() -> str:
@@ -123,7 +128,8 @@ def _find_redis() -> str:
 
 
 def plan_desk(host: str, port: int, *, tls: tuple[str, str] | None, environ: Mapping[str, str]) -> list[Child]:
-    """The web server, the two ends of the bell, and the sweep, which finds by itself what nobody rang for."""
+    """The web server, the two ends of the bell, the sweep, which finds by itself what nobody rang for, and the relay,
+    which tells the world outside what was recorded."""
     web = ["gunicorn", "dashboard.wsgi", "--no-control-socket", "--worker-class", "gthread", "--workers", "2"]
     web += [
         "--threads",
@@ -140,13 +146,15 @@ def plan_desk(host: str, port: int, *, tls: tuple[str, str] | None, environ: Map
     celery += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     send = [*celery, "--queues", "send", "--concurrency", "8", "--hostname", "send@%h"]
     observe = [*celery, "--queues", "observe", "--concurrency", "16", "--hostname", "observe@%h"]
-    reading = hide_executor_key(environ)
+    reading = hide_keys(environ)
+    sending = hide_keys(environ, "CHECKPOINT_KEY")
     python = [sys.executable, "-m"]
     return [
         Child(name="web", command=[*python, *web], environ=reading),
-        Child(name="worker-send", command=[*python, *send], environ=environ),
+        Child(name="worker-send", command=[*python, *send], environ=sending),
         Child(name="worker-observe", command=[*python, *observe], environ=reading),
-        Child(name="sweep", command=manage("sweep", "--every", "2"), environ=environ),
+        Child(name="sweep", command=manage("sweep", "--every", "2"), environ=sending),
+        Child(name="relay", command=manage("relay"), environ=hide_keys(environ, "EXECUTOR_KEY")),
     ]
 
 
@@ -154,8 +162,10 @@ def manage(*arguments: str) -> list[str]:
     return [sys.executable, str(ROOT / "manage.py"), *arguments]
 
 
-def hide_executor_key(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environ.items() if name not in ("EXECUTOR_KEY", "EXECUTOR_KEY_FILE")}
+def hide_keys(environ: Mapping[str, str], *names: str) -> dict[str, str]:
+    """Without the keys of that name; without any name: without those that only one kind of program may have."""
+    hidden = names or ("EXECUTOR_KEY", "CHECKPOINT_KEY")
+    return {name: value for name, value in environ.items() if name.removesuffix("_FILE") not in hidden}
 
 
 def address(host: str, port: int) -> str:

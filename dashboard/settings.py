@@ -26,6 +26,7 @@ DEMO = env.flag("DEMO")
 SECRET_KEY = env.secret("SECRET_KEY") or ("testing-" + "x" * 50 if TESTING else "")
 READER_KEY = env.secret("READER_KEY")
 EXECUTOR_KEY = env.secret("EXECUTOR_KEY")
+CHECKPOINT_KEY = env.secret("CHECKPOINT_KEY")  # the relay's alone: it signs what the ledger was
 
 # Who may reach the web server, and how.
 HOST = env.text("HOST", "127.0.0.1")
@@ -190,6 +191,14 @@ NOTIFY_MAIL = env.address("NOTIFY_MAIL", "smtps", "smtp", "smtp+plain")
 NOTIFY_FROM = env.text("NOTIFY_FROM")
 if NOTIFY_MAIL and not NOTIFY_FROM:
     raise ImproperlyConfigured("NOTIFY_FROM is missing: the address that mails of NOTIFY_MAIL come from.")
+
+# The record: where signed checkpoints of it go, and the file outside of the database that knows how far it had come.
+CHECKPOINT_FILE = env.text("CHECKPOINT_FILE", str(DATA / "checkpoints"))
+CHECKPOINT_SYSLOG = env.text("CHECKPOINT_SYSLOG")
+CHECKPOINT_SYSLOG_CA = env.text("CHECKPOINT_SYSLOG_CA")
+CHECKPOINT_WEBHOOK = env.address("CHECKPOINT_WEBHOOK", "https")
+CHECKPOINT_WEBHOOK_CA = env.text("CHECKPOINT_WEBHOOK_CA")
+FENCE_FILE = env.text("FENCE_FILE", str(DATA / "fence") if DEMO or TESTING else "")
 
 LANGUAGE_CODE = "en"
 USE_I18N = True

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import django
 import pytest
@@ -31,6 +32,8 @@ PASSWORD = "demo"
 # A shell in which somebody runs the product for real must not change what the tests prove.
 SETTINGS_THAT_WOULD_LEAK_IN = (
     *("SECRET_KEY_FILE", "READER_KEY_FILE", "EXECUTOR_KEY_FILE", "DATABASE_URL_FILE"),
+    *("CHECKPOINT_KEY", "CHECKPOINT_KEY_FILE", "CHECKPOINT_FILE", "CHECKPOINT_SYSLOG", "CHECKPOINT_WEBHOOK"),
+    *("CHECKPOINT_WEBHOOK_FILE", "FENCE_FILE"),
     *("DEMO", "HOST", "PORT", "TLS_CERT", "TLS_KEY", "BEHIND_PROXY", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS"),
     *("REDIS_URL", "CELERY_BROKER_URL", "POLL_EVERY", "OBJECTIVE_DEFAULT", "CRITICAL_AT", "STALLED_AFTER"),
     *("SECOND_FACTOR", "SESSION_IDLE", "SESSION_ABSOLUTE", "EMERGENCY_SIGN_IN"),
@@ -139,6 +142,12 @@ def _browser_tests_may_use_the_database(request: pytest.FixtureRequest, monkeypa
     """The browser's driver leaves an event loop running in the main thread, where Django then refuses every query."""
     if "journeys" in request.path.parts:
         monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+
+
+@pytest.fixture(autouse=True)
+def _every_test_has_a_ledger_of_its_own(settings: Any) -> None:
+    """The file that knows how far a ledger had come would see it go back from test to test."""
+    settings.FENCE_FILE = f"{settings.DATA}/fence-{uuid4()}"
 
 
 @dataclass(frozen=True)

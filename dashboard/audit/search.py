@@ -73,9 +73,9 @@ class Search:
         """First and last number that can match, found by the index of times."""
         by_time, first, last = Entry.objects.values_list("seq", flat=True), 1, head
         if self.since:
-            first = by_time.filter(at__gte=self.since - _SLACK).order_by("at").first() or head + 1
+            first = (by_time.filter(at__lt=self.since - _SLACK).order_by("-at").first() or 0) + 1
         if self.until:
-            last = by_time.filter(at__lt=self.until + _SLACK).order_by("-at").first() or 0
+            last = (by_time.filter(at__gte=self.until + _SLACK).order_by("at").first() or head + 1) - 1
         return first, min(last, head)
 
 
@@ -87,7 +87,7 @@ def _iso(moment: datetime | None) -> str:
 class Found:
     """A page, newest first. `older` and `newer` are the numbers to go on from, None where there is nothing more;
     `looked` are the first and last number that were looked at, and `whole` says that this was every one there is on
-    that side.
+    that side; `full` that the page holds no more.
     """
 
     entries: list[Entry]
@@ -95,6 +95,7 @@ class Found:
     newer: int | None
     looked: tuple[int, int]
     whole: bool
+    full: bool = False
 
 
 def page(
@@ -133,6 +134,7 @@ def page(
             newer=at - 1 if more else None,
             looked=(low, min(at - 1, high)),
             whole=not more,
+            full=full,
         )
     return Found(
         entries=found,
@@ -140,4 +142,5 @@ def page(
         newer=(before - 1 if before is not None and before <= last else None),
         looked=(max(at + 1, low), high),
         whole=not more,
+        full=full,
     )

@@ -9,8 +9,8 @@ is
 
 A second sweep is harmless, a dead one stops the watching (never the safety), and the supervisor starts it again.
 Steps and readings run in threads and a pass never waits for them, so one slow cluster delays no other; at most two at
-once go to the same cluster. Once a minute it writes failed sign-ins and refused access into the ledger that nobody
-followed up, once a day it prunes.
+once go to the same cluster. Once a minute it asks whether the database is still the one it was (`selfcheck`) and
+writes failed sign-ins and refused access into the ledger that nobody followed up, once a day it prunes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from django.db import OperationalError, close_old_connections, connections
 
 from dashboard.accounts import refusals, signin
 from dashboard.database import database_now
-from dashboard.failovers import conduct, execution, reminders, turns
+from dashboard.failovers import conduct, execution, reminders, selfcheck, turns
 from dashboard.failovers.lifecycle import STARTED, State
 from dashboard.failovers.models import Failover, Heartbeat
 from dashboard.fleet import observe
@@ -58,6 +58,8 @@ class Sweep:
         """One pass. Raises nothing that a single row or cluster causes; the database being away is the caller's."""
         now = database_now()
         Heartbeat.objects.update_or_create(driver="sweep", defaults={"at": now})
+        if self._is_time("selfcheck", MINUTELY, now):  # first: a database that was put back must not be worked off
+            selfcheck.look()
         for part in (conduct.expire_due, reminders.remind, observe.regrade, self._step_failovers, self._hand_out):
             try:
                 part(now)
@@ -83,8 +85,10 @@ class Sweep:
         self._reads.shutdown(wait=True, cancel_futures=True)
 
     def _step_failovers(self, now: datetime) -> None:
+        # Whoever has waited longest comes first. By age alone, the oldest that cannot go on would come round again and
+        # again, and use up the share of its cluster.
         due = Failover.objects.filter(state__in=STARTED, next_step_at__lte=now).order_by(
-            "approved_at", "position", "pk"
+            "next_step_at", "request", "position"
         )
         busy = turns.room()
         for pk, state, cluster in due.values_list("pk", "state", "relationship__cluster_id"):

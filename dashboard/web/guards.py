@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeAlias
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponseBase
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
@@ -31,17 +31,18 @@ from dashboard.words import visible
 __all__ = ["actor", "address", "kept", "not_for", "post_only", "record_refusal", "requires", "signed_in"]
 
 P = ParamSpec("P")
-View: TypeAlias = Callable[Concatenate[HttpRequest, P], HttpResponse]
+R = TypeVar("R", bound=HttpResponseBase)
+View: TypeAlias = Callable[Concatenate[HttpRequest, P], R]
 
 
-def requires(*roles: Role, everywhere: bool = False) -> Callable[[View[P]], View[P]]:
+def requires(*roles: Role, everywhere: bool = False) -> Callable[[View[P, R]], View[P, R]]:
     """Only for accounts with one of these roles; others get 403 with a sentence. A role that is limited to a cluster
     counts, and the verb asks again for the cluster that it is about, unless `everywhere`: then what is behind it speaks
     of every cluster."""
 
-    def decorate(view: View[P]) -> View[P]:
+    def decorate(view: View[P, R]) -> View[P, R]:
         @wraps(view)
-        def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> R:
             user = signed_in(request)
             if not any(role in user.roles if everywhere else user.has(role) for role in roles):
                 names = (
@@ -56,11 +57,11 @@ def requires(*roles: Role, everywhere: bool = False) -> Callable[[View[P]], View
     return decorate
 
 
-def post_only(view: View[P]) -> View[P]:
+def post_only(view: View[P, R]) -> View[P, R]:
     """For addresses that take a form and have no page of their own: the form stands one level up."""
     guarded: Any = require_POST(view)
     guarded.post_only = True
-    found: View[P] = guarded
+    found: View[P, R] = guarded
     return found
 
 

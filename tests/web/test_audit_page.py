@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
-from dashboard.audit import chain, guards
+from dashboard.audit import chain, guards, verifier
 from dashboard.audit.chain import SYSTEM
 from dashboard.audit.models import Entry
-from dashboard.web.views.audit import PAGE
+from dashboard.audit.search import PAGE
+from dashboard.database import database_now
 from tests.web.fleet import Element, browser, parsed
 from tests.web.scene import STAGES
 
@@ -27,10 +32,10 @@ def numbers(root: Element) -> list[int]:
     return [int(row.children[0].text.replace(",", "")) for row in rows(root)]
 
 
-def write(times: int, **more: Any) -> None:
+def write(times: int, tag: str = "cluster.tested", **more: Any) -> None:
     with transaction.atomic():
         for number in range(times):
-            chain.append("cluster.tested", actor=SYSTEM, **{"words": f"Entry {number}"} | more)
+            chain.append(tag, actor=SYSTEM, **{"words": f"Entry {number}"} | more)
 
 
 def forge(seq: int, **columns: Any) -> None:
@@ -84,7 +89,7 @@ def test_it_is_searched_in_tag_person_object_and_words(desk, cast, q):
     assert 0 < len(rows(root)) < Entry.objects.count()
     for row in rows(root):
         assert q.lower() in Entry.objects.get(seq=int(row.children[0].text)).payload.lower()
-    assert root.one("input", name="q").attrs["value"] == q
+    assert root.one("input", id="q").attrs["value"] == q
 
 
 def test_a_search_finds_quotes_and_backslashes_as_they_were_written(cast):
@@ -110,7 +115,12 @@ def test_it_comes_in_pages_by_key(cast):
     older = parsed(browser(cast.okafor).get(root.one("a", rel="next").attrs["href"]))
     assert numbers(older)[0] == total - PAGE
     assert older.all("a", rel="next") == []
-    assert [a.text for a in older.one("nav", aria_label="Pages").all("a")] == ["Newest"]
+    assert [a.text for a in older.one("nav", aria_label="Pages").all("a")] == ["Newest", "Newer"]
+    newer = parsed(browser(cast.okafor).get(older.one("a", rel="prev").attrs["href"]))
+    assert numbers(newer) == list(range(total, total - PAGE, -1))
+    newest = parsed(browser(cast.okafor).get(newer.one("a", rel="prev").attrs["href"]))
+    assert numbers(newest) == [total + 3, total + 2, total + 1]
+    assert newest.all("a", rel="prev") == []
 
 
 def test_the_next_page_keeps_the_search(cast):
@@ -123,6 +133,148 @@ def test_the_next_page_keeps_the_search(cast):
 @pytest.mark.parametrize("before", ["x", "-1", "²", "9" * 40, ""])
 def test_a_key_that_is_none_is_the_newest_page(cast, before):
     assert numbers(trail(cast, before=before))[0] == Entry.objects.latest("seq").seq
+
+
+# ── Looking for some of it ──
+
+
+@pytest.mark.parametrize(
+    ("query", "holds"),
+    [
+        ({"who": "k.osei"}, lambda entry: entry.actor == "k.osei"),
+        ({"kind": "failovers"}, lambda entry: entry.tag.startswith("failover.")),
+        ({"kind": "request.approved"}, lambda entry: entry.tag == "request.approved"),
+        ({"refused": "1"}, lambda entry: entry.tag in ("signin.failed", "decision.refused")),
+        (
+            {"kind": "requests", "who": "k.osei"},
+            lambda entry: (entry.actor, entry.tag) == ("k.osei", "request.approved"),
+        ),
+        ({"since": "2020-01-01", "until": "2099-12-31"}, lambda entry: True),
+    ],
+)
+def test_it_is_narrowed_by_who_what_and_when(desk, cast, query, holds):
+    STAGES["succeeded"](desk)
+    write(1, tag="signin.failed")
+    write(1, tag="decision.refused")
+    expected = [entry.seq for entry in Entry.objects.order_by("-seq") if holds(entry)]
+    assert expected
+    assert numbers(trail(cast, **query)) == expected
+
+
+def test_a_request_is_found_with_each_of_its_items(cast):
+    for about in ("FO-1001", "FO-1001/1", "FO-1001/200", "FO-10010", "FO-1002/1"):
+        write(1, object=about)
+    found = {row.one("th").one("span", "why").text for row in rows(trail(cast, object="FO-1001"))}
+    assert found == {"FO-1001", "FO-1001/1", "FO-1001/200"}
+
+
+def test_days_are_those_of_utc_and_the_last_one_counts(cast):
+    today = f"{database_now():%Y-%m-%d}"
+    assert len(rows(trail(cast, since=today, until=today))) == Entry.objects.count()
+    assert trail(cast, until="2020-01-01").one("h2").text == "No entry matches"
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"since": "yesterday"}, "“yesterday” is no day; write it as 2026-03-14."),
+        ({"until": "0001-01-01"}, "“0001-01-01” is no day"),
+        ({"since": "2026-03-14", "until": "2026-03-13"}, "The last day is before the first one."),
+        ({"kind": "nonsense"}, "There is no kind of entry “nonsense”."),
+    ],
+)
+def test_what_cannot_be_looked_for_is_said_and_nothing_is_shown(cast, query, words):
+    root = trail(cast, **query)
+    assert words in root.one("p", "wrong").text
+    assert root.all("tbody") == []
+
+
+def test_whoever_was_renamed_since_can_still_be_chosen(cast):
+    root = trail(cast, who="j.married")
+    chosen = [option.text for option in root.one("select", id="f-who").all("option") if "selected" in option.attrs]
+    assert chosen == ["j.married"]
+
+
+# ── Taking it away ──
+
+
+def take(user: Any, **fields: str) -> Any:
+    return browser(user).post("/audit/export/", fields)
+
+
+def text_of(response: Any) -> bytes:
+    return b"".join(response.streaming_content)
+
+
+def test_an_export_verifies_by_itself_and_is_recorded_before_it_leaves(desk, cast):
+    STAGES["succeeded"](desk)
+    total = Entry.objects.count()
+    response = take(cast.okafor, format="jsonl")
+    recorded = Entry.objects.latest("seq")
+    assert (recorded.seq, recorded.tag, recorded.actor) == (total + 1, "audit.exported", "m.okafor")
+    assert recorded.record["detail"] == {"format": "jsonl", "first": 1, "last": total, "count": total, "filter": ""}
+    assert response["Content-Disposition"] == f'attachment; filename="audit-1-{total}.jsonl"'
+    said, bad = verifier.check(io.BytesIO(text_of(response)))
+    assert bad is None
+    assert said[0] == f"All {total} entries, 1 to {total}, are what was written, in order."
+
+
+def test_what_was_looked_for_is_what_is_taken(desk, cast):
+    STAGES["succeeded"](desk)
+    count = Entry.objects.filter(actor="k.osei").count()
+    response = take(cast.okafor, format="jsonl", who="k.osei")
+    said, bad = verifier.check(io.BytesIO(text_of(response)))
+    assert bad is None
+    assert said[0] == f"Each of the {count} entries is what was written."
+    assert Entry.objects.latest("seq").record["detail"]["filter"] == 'who "k.osei"'
+    assert Entry.objects.latest("seq").record["detail"]["count"] == count
+
+
+def test_a_range_is_a_whole_of_its_own(cast):
+    said, bad = verifier.check(io.BytesIO(text_of(take(cast.okafor, format="jsonl", first="3", last="5"))))
+    assert bad is None
+    assert said[0] == "All 3 entries, 3 to 5, are what was written, in order."
+
+
+@pytest.mark.parametrize("start", ["=1+1", "+1", "-1", "@sum", "\tx", "\rx", "\nx", "＝1", "＋1", "－1", "＠x"])
+def test_a_spreadsheet_is_given_no_formula(cast, start):
+    write(1, words=start, detail={"comment": 'said "so", twice'})
+    data = text_of(take(cast.okafor, format="csv")).decode("utf-8-sig")
+    last = list(csv.DictReader(io.StringIO(data, newline="")))[-1]
+    assert (last["words"], last["guarded"]) == (f"'{start}", "words")
+    assert json.loads(last["detail"]) == {"comment": 'said "so", twice'}
+    assert data.count("\r\n") >= Entry.objects.count()
+
+
+def test_only_auditors_take_it_and_only_by_a_form(cast):
+    for user in (cast.osei, cast.admin, cast.rivera, cast.viewer):
+        assert take(user, format="csv").status_code == 403
+    assert browser(cast.okafor).get("/audit/export/").status_code == 405
+    assert Entry.objects.filter(tag="audit.exported").count() == 0
+    assert trail(cast).all("details", id="export")
+    assert parsed(browser(cast.osei).get("/audit/")).all("details", id="export") == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"format": "xml"}, 400),
+        ({}, 400),
+        ({"format": "csv", "colour": "red"}, 400),
+        ({"format": "csv", "first": "x"}, 422),
+        ({"format": "csv", "last": "-1"}, 422),
+        ({"format": "csv", "since": "soon"}, 422),
+    ],
+)
+def test_an_export_that_cannot_be_meant_takes_nothing(cast, fields, status):
+    assert take(cast.okafor, **fields).status_code == status
+    assert Entry.objects.filter(tag="audit.exported").count() == 0
+
+
+def test_the_verifier_is_handed_out_as_it_is(cast):
+    response = browser(cast.osei).get("/audit/verify.py")
+    assert text_of(response) == Path(verifier.__file__).read_bytes()
+    assert browser(cast.viewer).get("/audit/verify.py").status_code == 403
 
 
 # ── What it says of the chain ──

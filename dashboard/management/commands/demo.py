@@ -114,7 +114,7 @@ def _furnish(desk: Supervisor) -> None:
     """Simulated clusters, registered as real ones are; people, added as real ones are; objectives."""
     folder = settings.DATA / "simulated"
     command = embedded.manage("simulate", "--port-base", str(_free_ports()), "--out", str(folder), "--verbosity", "0")
-    desk.start(Child(name="simulator", command=command, environ=embedded.hide_executor_key(os.environ)))
+    desk.start(Child(name="simulator", command=command, environ=embedded.hide_keys(os.environ)))
     for name, role in CAST.items():
         _call("person", "add", name, "--role", role, "--password-file", _write(settings.DATA / "password", PASSWORD))
     manifest = folder / "manifest.json"

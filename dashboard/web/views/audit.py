@@ -2,70 +2,44 @@
 
 Of the chain the page says only what it has just verified itself: on the newest page that the entries shown are whole,
 in order and end at the head; on an older one that they follow one another; of a search that each matches its own hash.
-Whether the whole chain is sound, `manage.py verifyaudit` says.
+Whether the whole chain is sound, `manage.py verifyaudit` says, and the file that auditors are given.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.core.exceptions import BadRequest
+from django.db import transaction
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils.http import urlencode
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop
 from django.views.decorators.http import require_safe
 
+from dashboard.accounts.models import Person
 from dashboard.accounts.roles import Role
-from dashboard.audit import chain
+from dashboard.audit import chain, checkpoints, export, verifier
+from dashboard.audit.chain import SYSTEM
 from dashboard.audit.models import Entry, Head
-from dashboard.audit.tags import words_of
+from dashboard.audit.search import Found, Search, page
+from dashboard.audit.tags import KINDS, Tag, words_of
+from dashboard.audit.verifier import Bad
 from dashboard.database import database_now
-from dashboard.web.guards import requires
+from dashboard.failovers.lifecycle import Refused
+from dashboard.web import forms, ledger
+from dashboard.web.guards import actor, post_only, requires, signed_in
 
-PAGE = 100
-LONGEST_SEARCH = 200
 LARGEST = 2**63  # of an integer column
+_FORMATS = {"jsonl": "application/jsonl", "csv": "text/csv; charset=utf-8"}
 MAY_SEE = (Role.AUDITOR, Role.APPROVER, Role.ADMIN)
-
-# Tag → mark and word of what came of it. All of this is past, so the marks are flat; the rest is merely recorded.
-_RESULTS = {
-    "request.made": ("inactive", gettext_noop("Waiting")),
-    "request.approved": ("good", gettext_noop("Approved")),
-    "request.rejected": ("inactive", gettext_noop("Rejected")),
-    "request.cancelled": ("inactive", gettext_noop("Cancelled")),
-    "request.expired": ("inactive", gettext_noop("Expired")),
-    "failover.sent": ("active", gettext_noop("Sent")),
-    "failover.notsent": ("warning", gettext_noop("Not sent")),
-    "failover.doubt": ("unknown", gettext_noop("Unknown")),
-    "failover.reverting": ("active", gettext_noop("Reverting")),
-    "failover.succeeded": ("good", gettext_noop("Succeeded")),
-    "failover.refused": ("critical", gettext_noop("Refused")),
-    "failover.stopped": ("warning", gettext_noop("Stopped")),
-    "failover.closed": ("unknown", gettext_noop("Closed")),
-    "failover.outside": ("warning", gettext_noop("From outside")),
-    "signin.failed": ("warning", gettext_noop("Failed")),
-    "hold.set": ("warning", gettext_noop("Held")),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """An entry as the table shows it."""
-
-    seq: int
-    at: datetime
-    who: str
-    kind: str
-    what: str
-    why: str
-    health: str
-    result: str
-    hash: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,38 +49,44 @@ class Verified:
     kind: str
     at: datetime
     head: str = ""
-    bad: chain.Bad | None = None
+    bad: Bad | None = None
 
 
 @require_safe
 @requires(*MAY_SEE, everywhere=True)
 def audit(request: HttpRequest) -> HttpResponse:
-    q = chain.clean(request.GET.get("q", "").strip()[:LONGEST_SEARCH])
-    before = request.GET.get("before", "")
-    entries = Entry.objects.order_by("-seq")
-    if q:
-        # The payload holds tag, people, object, words and detail. It is JSON, so what is searched is escaped alike.
-        entries = entries.filter(payload__icontains=json.dumps(q, ensure_ascii=False)[1:-1])
-    older = before.isascii() and before.isdecimal() and len(before) < 20 and int(before) < LARGEST
-    if older:
-        entries = entries.filter(seq__lt=int(before))
-    found = list(entries[: PAGE + 1])
-    shown = found[:PAGE]
-    next_page = {"before": shown[-1].seq} | ({"q": q} if q else {}) if len(found) > PAGE else {}
-    return render(
-        request,
-        "audit/trail.html",
-        {
-            "section": "audit",
-            "q": q,
-            "lines": [_line(entry) for entry in shown],
-            "total": Head.objects.values_list("seq", flat=True).get(),
-            "older": older,
-            "newest_url": f"{reverse('audit')}?{urlencode({'q': q})}" if q else reverse("audit"),
-            "next_url": f"{reverse('audit')}?{urlencode(next_page)}" if next_page else "",
-            "verified": _verify(shown, older=older, searched=bool(q)),
-        },
-    )
+    return _trail(request, request.GET)
+
+
+def _trail(request: HttpRequest, query: Mapping[str, str], *, error: str = "", status: int = 200) -> HttpResponse:
+    head = Head.objects.values_list("seq", flat=True).get()
+    before, after = _place(query, "before"), _place(query, "after")
+    chosen = {name: query[name] for name in ledger.FIELDS if query.get(name)}
+    try:
+        search = ledger.search(chosen)
+        found = page(search, head=head, before=before, after=None if before else after)
+    except Refused as refused:
+        search, error = Search(), error or refused.words
+        found = Found(entries=[], older=None, newer=None, looked=(head + 1, head), whole=True)
+    older = found.newer is not None
+    context = {
+        "section": "audit",
+        "chosen": chosen,
+        "error": error,
+        "selects": _selects(chosen),
+        "narrows": search.narrows,
+        "found": found,
+        "lines": [ledger.line(entry) for entry in found.entries],
+        "total": head,
+        "older": older,
+        "newest_url": _url(chosen),
+        "newer_url": _url(chosen, after=found.newer) if found.newer is not None else "",
+        "next_url": _url(chosen, before=found.older) if found.older is not None else "",
+        "verified": _verify(found.entries, older=older, searched=search.narrows),
+        "may_export": Role.AUDITOR in signed_in(request).roles,
+        "notary": checkpoints.standing(database_now()),
+    }
+    return render(request, "audit/trail.html", context, status=status)
 
 
 @require_safe
@@ -123,9 +103,9 @@ def entry(request: HttpRequest, seq: int) -> HttpResponse:
         "audit/entry.html",
         {
             "section": "audit",
-            "line": _line(shown),
+            "line": ledger.line(shown),
             "record": {name: str(value or "") for name, value in record.items()},
-            "actor": {name: str(value or "") for name, value in _object(record.get("actor")).items()},
+            "actor": {name: str(value or "") for name, value in ledger.mapping(record.get("actor")).items()},
             "tag_words": words_of(shown.tag),
             "payload": shown.payload,
             "detail": json.dumps(record.get("detail"), indent=2, ensure_ascii=False),
@@ -136,6 +116,79 @@ def entry(request: HttpRequest, seq: int) -> HttpResponse:
             "has_next": Entry.objects.filter(seq=seq + 1).exists(),
         },
     )
+
+
+@post_only
+@requires(Role.AUDITOR, everywhere=True)
+def export_trail(request: HttpRequest) -> HttpResponseBase:
+    """What is found, or a range of it, as a file. That it was taken is recorded before the first byte leaves."""
+    values = forms.read(request.POST, (*ledger.FIELDS, "first", "last", "format"))
+    if values["format"] not in _FORMATS:
+        raise BadRequest("The form names no format that there is.")
+    try:
+        search = ledger.search(values)
+        first, last = (_number(values[name], name) for name in ("first", "last"))
+    except Refused as refused:
+        return _trail(request, values, error=refused.words, status=422)
+    moment = export.now()
+    first, last = first or 1, min(last or moment.head, moment.head)
+    rows = search.rows().filter(seq__gte=first, seq__lte=last)
+    count = rows.count() if search.narrows else max(0, last - first + 1)
+    with transaction.atomic():
+        chain.append(
+            Tag.AUDIT_EXPORTED,
+            actor=actor(request),
+            object=f"audit:{first}-{last}",
+            words=f"Exported {count} entries of {first} to {last} as {values['format'].upper()}.",
+            detail={"format": values["format"], "first": first, "last": last, "count": count, "filter": search.words},
+        )
+    if values["format"] == "jsonl":
+        data = export.jsonl(rows, moment, first=first, last=last, selection=search.words)
+    else:
+        data = export.table(rows, moment)
+    name = f"audit-{first}-{last}{'-selected' if search.narrows else ''}.{values['format']}"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+    return StreamingHttpResponse(data, content_type=_FORMATS[values["format"]], headers=headers)
+
+
+@require_safe
+@requires(*MAY_SEE, everywhere=True)
+def program(_request: HttpRequest) -> FileResponse:
+    """The verifier: one file that needs nothing but Python."""
+    file = Path(verifier.__file__).open("rb")  # noqa: SIM115 - the response closes it
+    return FileResponse(file, as_attachment=True, filename="verify.py", content_type="text/x-python")
+
+
+def _number(text: str, field: str) -> int:
+    text = text.strip()
+    if text and not (text.isascii() and text.isdecimal() and len(text) < 20 and 0 < int(text) < LARGEST):
+        raise Refused(_("“%s” is no number of an entry.") % text[:30], field=field)
+    return int(text or 0)
+
+
+def _place(query: Mapping[str, str], name: str) -> int | None:
+    text = query.get(name, "")
+    usable = text.isascii() and text.isdecimal() and len(text) < 20 and int(text) < LARGEST
+    return int(text) if usable else None
+
+
+def _url(chosen: dict[str, str], **place: int | None) -> str:
+    query = urlencode(chosen | {name: str(value) for name, value in place.items()})
+    return reverse("audit") + (f"?{query}" if query else "")
+
+
+def _selects(chosen: dict[str, str]) -> list[dict[str, Any]]:
+    kinds = [(name, _(words)) for name, (words, _tags) in KINDS.items()]
+    people = [*Person.objects.order_by("label").values_list("label", flat=True), SYSTEM.label]
+    who = [(name, name) for name in people]
+    for options, name in ((kinds, "kind"), (who, "who")):
+        value = chosen.get(name, "")
+        if value and value not in dict(options):  # an address may name a single tag, or somebody who was renamed
+            options.append((value, words_of(value) if name == "kind" else value))
+    return [
+        {"name": "kind", "label": _("What kind"), "any": _("Anything"), "options": kinds, "value": chosen.get("kind")},
+        {"name": "who", "label": _("Who"), "any": _("Anyone"), "options": who, "value": chosen.get("who")},
+    ]
 
 
 def _verify(shown: list[Entry], *, older: bool, searched: bool) -> Verified:
@@ -150,42 +203,3 @@ def _verify(shown: list[Entry], *, older: bool, searched: bool) -> Verified:
         return Verified(kind="older", at=now, bad=chain.verify(start=oldest, entries=reversed(shown)).bad)
     report = chain.verify(start=oldest)
     return Verified(kind="all" if oldest == 1 else "newest", at=now, head=report.head[1][:8], bad=report.bad)
-
-
-def _line(entry: Entry) -> Line:
-    record = entry.record
-    actor = _object(record.get("actor"))
-    health, result = _RESULTS.get(entry.tag, ("warning", "Refused") if entry.tag.endswith(".refused") else ("", ""))
-    return Line(
-        seq=entry.seq,
-        at=entry.at,
-        who=str(actor.get("label") or entry.actor),
-        kind=str(actor.get("kind") or ""),
-        what=str(record.get("words") or words_of(entry.tag)),
-        why=". ".join(_why(record)),
-        health=health,
-        result=_(result) if result else _("Recorded"),
-        hash=bytes(entry.hash).hex()[:8],
-    )
-
-
-def _why(record: dict[str, Any]) -> list[str]:
-    """The second line: what it is about, what people said, where they sat. Nothing may be relied on: an entry that
-    somebody damaged is listed, too."""
-    detail = _object(record.get("detail"))
-    plan = _plan(detail) if record.get("tag") == "request.made" else {}
-    said = detail.get("comment") or detail.get("reason") or plan.get("reason")
-    ip = _object(record.get("actor")).get("ip")
-    parts = (record.get("object"), plan.get("ticket"), f"“{said}”" if said else "", _("From %s") % ip if ip else "")
-    return [str(part) for part in parts if part]
-
-
-def _plan(detail: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return _object(json.loads(detail.get("plan") or "{}"))
-    except (ValueError, TypeError, RecursionError):
-        return {}
-
-
-def _object(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
