@@ -22,7 +22,7 @@ from dashboard.accounts.roles import Role
 from dashboard.audit import chain
 from dashboard.audit.chain import Actor
 from dashboard.database import database_now
-from dashboard.failovers import bell, plan, policies, preflight, reading, tickets
+from dashboard.failovers import bell, plan, policies, preflight, reading, said, tickets
 from dashboard.failovers.clockwork import TIMING
 from dashboard.failovers.lifecycle import Refused
 from dashboard.failovers.models import Failover, Mode, Request, Share
@@ -34,8 +34,6 @@ from dashboard.fleet.models import Relationship
 from dashboard.words import bare, clock
 
 MOST = 200
-REASON_LEAST = 10
-REASON_MOST = 2000
 TICKET_MOST = tickets.LONGEST_TICKET
 
 
@@ -186,12 +184,8 @@ def _judge_form(user: User, ask: Ask, rows: Sequence[Relationship], rules: Rules
 
 
 def _judge_words(ask: Ask, rules: Rules) -> None:
-    if len(ask.reason) < REASON_LEAST:
-        raise Refused(f"Say in a few words why, at least {REASON_LEAST} characters.", field="reason")
-    if len(ask.reason) > REASON_MOST:
-        raise Refused(f"The reason is longer than {REASON_MOST} characters.", field="reason")
-    if len(ask.ticket) > TICKET_MOST:
-        raise Refused(f"The ticket is longer than {TICKET_MOST} characters.", field="ticket")
+    said.reason(ask.reason, tag="request.refused")
+    said.legible(ask.ticket, "ticket", tag="request.refused", most=TICKET_MOST)
     for pattern in rules.ticket_patterns:
         if not tickets.fits(pattern, ask.ticket):
             raise Refused(f"The ticket does not match {pattern}, which the policy asks for.", field="ticket")

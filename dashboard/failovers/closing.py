@@ -12,8 +12,7 @@ from dashboard.accounts.models import User
 from dashboard.accounts.roles import Role
 from dashboard.audit.chain import Actor
 from dashboard.database import database_now
-from dashboard.failovers import readings
-from dashboard.failovers.asking import REASON_LEAST, REASON_MOST
+from dashboard.failovers import readings, said
 from dashboard.failovers.clockwork import TIMING
 from dashboard.failovers.lifecycle import ON_THE_CLUSTER, WORDS, Refused, Stale, State
 from dashboard.failovers.models import Failover
@@ -28,9 +27,7 @@ def close(*, user: User, actor: Actor, failover_pk: int, outcome: str, reason: s
     window, when nothing that was sent can still arrive. `other` (cluster gone, failed back by hand) needs a typed
     reason.
     """
-    reason = reason.strip()
-    if len(reason) > REASON_MOST:
-        raise Refused(f"The reason is longer than {REASON_MOST} characters.", field="reason", tag="close.refused")
+    reason = said.legible(reason, "reason", tag="close.refused")
     with transaction.atomic():
         # `of`: a request is locked before its failovers or not at all, else this and a cancel wait for each other.
         locked = Failover.objects.select_for_update(of=("self",)).select_related("request", "relationship__cluster")
@@ -87,11 +84,6 @@ def _closable(failover: Failover, outcome: str, reason: str, now: datetime) -> N
                 tag="close.refused",
             )
     elif outcome == "other":
-        if len(reason) < REASON_LEAST:
-            raise Refused(
-                f"Say in a few words why, at least {REASON_LEAST} characters.",
-                field="reason",
-                tag="close.refused",
-            )
+        said.reason(reason, tag="close.refused")
     else:
         raise Refused("Say whether it was not applied, or why it is closed.", tag="close.refused")

@@ -26,8 +26,8 @@ from dashboard.accounts.roles import Role
 from dashboard.audit import chain
 from dashboard.audit.chain import Actor
 from dashboard.database import database_now
-from dashboard.failovers import eyes, policy, reading
-from dashboard.failovers.asking import REASON_MOST, ring_first
+from dashboard.failovers import eyes, policy, reading, said
+from dashboard.failovers.asking import ring_first
 from dashboard.failovers.crashpoints import reach
 from dashboard.failovers.lifecycle import ON_THE_CLUSTER, WORDS, Refused, Stale, State
 from dashboard.failovers.models import Decision, Failover, Request, Review
@@ -51,7 +51,7 @@ def approve(
     """
     with transaction.atomic():
         asked, failovers = _undecided(user, request_pk, digest)
-        _says_why(comment)
+        comment = said.comment(comment, otherwise=_SAY, tag=REFUSED)
         seen = reading.situations(failovers, now=database_now())
         _saw_what_changed(asked, seen, changed)
         frozen = reading.frozen(seen)
@@ -59,13 +59,13 @@ def approve(
         groups = groups_of([user.person_id])[user.person_id]
         if not eyes.counts(shares, has, user.person_id, groups):
             raise Refused(f"Your approval does not count here: {_needs(policy.lacking(shares, has))}.", tag=REFUSED)
-        _vote(asked, user, "approve", comment.strip(), frozen, auth, groups)
+        _vote(asked, user, "approve", comment, frozen, auth, groups)
         missing = policy.lacking(shares, has | {user.person_id: groups})
         votes = asked.required - sum(share.count for share in missing)
         words = f"Approved {asked.number} ({votes} of {asked.required})"
         detail: dict[str, chain.JSON] = {
             "digest": digest,
-            "comment": comment.strip(),
+            "comment": comment,
             "votes": votes,
             "groups": sorted(groups),
             "auth": auth,
@@ -105,11 +105,11 @@ def reject(*, user: User, actor: Actor, request_pk: int, digest: str, comment: s
     """One rejection ends a request."""
     with transaction.atomic():
         asked, failovers = _undecided(user, request_pk, digest)
-        _says_why(comment)
+        comment = said.comment(comment, otherwise=_SAY, tag=REFUSED)
         frozen = reading.frozen(reading.situations(failovers, now=database_now()))
         groups = groups_of([user.person_id])[user.person_id]
-        _vote(asked, user, "reject", comment.strip(), frozen, auth, groups)
-        detail: dict[str, chain.JSON] = {"digest": digest, "comment": comment.strip(), "auth": auth}
+        _vote(asked, user, "reject", comment, frozen, auth, groups)
+        detail: dict[str, chain.JSON] = {"digest": digest, "comment": comment, "auth": auth}
         now = database_now()
         lines = [
             change(
@@ -130,6 +130,7 @@ def reject(*, user: User, actor: Actor, request_pk: int, digest: str, comment: s
 
 
 REFUSED = "decision.refused"
+_SAY = "Say in a few words what you checked, or why not."
 
 
 def _undecided(user: User, request_pk: int, digest: str) -> tuple[Request, list[Failover]]:
@@ -161,13 +162,6 @@ def _locked(request_pk: int) -> tuple[Request, list[Failover]]:
     for failover in failovers:
         failover.request = asked
     return asked, failovers
-
-
-def _says_why(comment: str) -> None:
-    if not comment.strip():
-        raise Refused("Say in a few words what you checked, or why not.", field="comment", tag=REFUSED)
-    if len(comment) > REASON_MOST:
-        raise Refused(f"The comment is longer than {REASON_MOST} characters.", field="comment", tag=REFUSED)
 
 
 def _saw_what_changed(asked: Request, seen: Sequence[Situation], ticked: str) -> None:
@@ -215,11 +209,7 @@ def review(*, user: User, actor: Actor, request_pk: int, comment: str, auth: str
             raise Refused(f"{asked.number} was not break-glass; there is nothing to review.", tag="review.refused")
         if not may_review(user, asked):
             raise Refused("An approver, auditor or admin who did not ask reviews break-glass.", tag="review.refused")
-        if not comment.strip():
-            raise Refused("Say in a few words what you found.", field="comment", tag="review.refused")
-        if len(comment) > REASON_MOST:
-            words = f"The comment is longer than {REASON_MOST} characters."
-            raise Refused(words, field="comment", tag="review.refused")
+        comment = said.comment(comment, otherwise="Say in a few words what you found.", tag="review.refused")
         try:
             with transaction.atomic():
                 made = Review.objects.create(
@@ -227,7 +217,7 @@ def review(*, user: User, actor: Actor, request_pk: int, comment: str, auth: str
                     person=user.person,
                     requester_id=asked.requester_id,
                     person_label=user.person.label,
-                    comment=comment.strip(),
+                    comment=comment,
                     auth=auth,
                     at=database_now(),
                 )
@@ -239,7 +229,7 @@ def review(*, user: User, actor: Actor, request_pk: int, comment: str, auth: str
             actor=actor,
             object=asked.number,
             words=f"Reviewed {asked.number} ({done} of {REVIEWERS})",
-            detail={"comment": comment.strip(), "auth": auth, "reviews": done},
+            detail={"comment": comment, "auth": auth, "reviews": done},
         )
     return made
 

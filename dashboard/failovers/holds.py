@@ -9,6 +9,7 @@ from django.db.models import Q
 from dashboard.audit import chain
 from dashboard.audit.chain import Actor
 from dashboard.database import database_now
+from dashboard.failovers import said
 from dashboard.failovers.lifecycle import Refused, State
 from dashboard.failovers.models import Failover, Hold
 from dashboard.failovers.moves import change, lock_relationships
@@ -16,11 +17,10 @@ from dashboard.failovers.moves import change, lock_relationships
 
 def hold(*, actor: Actor, scope: str, reason: str) -> Hold:
     """Stop all sending to `scope` (a cluster's name; "" is every cluster) from the next intent on."""
-    if len(reason.strip()) < 10:
-        raise Refused("Say in a few words why, at least 10 characters.", field="reason")
+    reason = said.reason(reason, tag="request.refused")
     with transaction.atomic():
-        made = Hold.objects.create(scope=scope, reason=reason.strip(), by=actor.label, at=database_now())
-        chain.append("hold.set", actor=actor, object=f"hold:{scope or 'all'}", words=reason.strip())
+        made = Hold.objects.create(scope=scope, reason=reason, by=actor.label, at=database_now())
+        chain.append("hold.set", actor=actor, object=f"hold:{scope or 'all'}", words=reason)
     return made
 
 

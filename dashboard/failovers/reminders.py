@@ -4,7 +4,9 @@ person. Each is told once, as an entry in the ledger, from which notices are mad
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import transaction
 from django.db.models import Count
@@ -12,6 +14,7 @@ from django.db.models import Count
 from dashboard.audit import chain
 from dashboard.audit.chain import SYSTEM
 from dashboard.audit.models import Entry
+from dashboard.database import database_now
 from dashboard.failovers import readings
 from dashboard.failovers.conduct import REVIEW_WITHIN, REVIEWERS
 from dashboard.failovers.lifecycle import CONCERN_WORDS, ON_THE_CLUSTER, State
@@ -38,32 +41,46 @@ def _expiring(now: datetime) -> None:
     waiting = Failover.objects.filter(state=State.REQUESTED, request__decide_by__lte=now + SOON)
     for asked in Request.objects.filter(pk__in=waiting.values("request"), decide_by__gt=now):
         if asked.decide_by - asked.made_at > 2 * SOON:  # who has ten minutes in all was told a moment ago
-            left = duration(asked.decide_by - now)
-            _tell_once(
-                asked, "request.expiring", asked.number, f"{asked.number} expires in {left} unless others approve"
-            )
+            _tell_once("request.expiring", asked, asked.number, partial(_expires, asked))
+
+
+def _expires(asked: Request) -> str:
+    left = asked.decide_by - database_now()
+    waits = left > timedelta(0) and asked.failovers.filter(state=State.REQUESTED).exists()
+    return f"{asked.number} expires in {duration(left)} unless others approve" if waits else ""
 
 
 def _overdue(now: datetime) -> None:
     for asked in overdue(now):
-        words = f"{asked.number} was started by break-glass, and {REVIEWERS} people have not reviewed it within 24 h"
-        _tell_once(asked, "review.overdue", asked.number, words)
+        _tell_once("review.overdue", asked, asked.number, partial(_lacks_reviews, asked))
+
+
+def _lacks_reviews(asked: Request) -> str:
+    words = f"{asked.number} was started by break-glass, and {REVIEWERS} people have not reviewed it within 24 h"
+    return words if asked.reviews.count() < REVIEWERS else ""
 
 
 def _concerns(now: datetime) -> None:
     on = Failover.objects.filter(state__in=ON_THE_CLUSTER).select_related("request", "relationship__cluster")
     for failover in on:
-        concern = readings.concern(failover, now)
-        if concern:
-            words = f"{failover.number} needs a person: {CONCERN_WORDS[concern]}"
-            _tell_once(failover.request, "failover.concern", failover.number, words)
+        if readings.concern(failover, now):
+            _tell_once("failover.concern", failover.request, failover.number, partial(_concerned, failover.pk))
 
 
-def _tell_once(asked: Request, tag: str, about: str, words: str) -> None:
-    if Entry.objects.filter(tag=tag, object=about).exists():
+def _concerned(failover_pk: int) -> str:
+    failover = Failover.objects.select_related("request").get(pk=failover_pk)
+    concern = readings.concern(failover, database_now())
+    return f"{failover.number} needs a person: {CONCERN_WORDS[concern]}" if concern else ""
+
+
+def _tell_once(tag: str, asked: Request, about: str, say: Callable[[], str]) -> None:
+    """`say` is asked when nobody can change the request any more; "": it is not so any longer."""
+    told = Entry.objects.filter(tag=tag, object=about)
+    if told.exists():
         return
     with transaction.atomic():
-        # Two sweeps stand in line here, and the second finds the entry of the first.
+        # Two sweeps stand in line here, and the second finds the entry of the first; so does whoever decides.
         Request.objects.select_for_update(of=("self",)).get(pk=asked.pk)
-        if not Entry.objects.filter(tag=tag, object=about).exists():
+        words = "" if told.exists() else say()
+        if words:
             chain.append(tag, actor=SYSTEM, object=about, words=words)

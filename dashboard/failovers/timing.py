@@ -1,4 +1,5 @@
-"""Every time of the protocol, in one place, with the order that makes it safe.
+"""Every time of the protocol, in one place, with the order that makes it safe. (How long a
+request waits, and how long an approval is good for starting, is the policy's to say: minutes, not seconds.)
 
 The settle window is the reason for the order: a person may say "not applied" only when nothing can be on its way any
 more. That is the send window (GO) from the check to the first byte, plus the time for which the kernel keeps trying to
@@ -28,15 +29,11 @@ class Timing:
     proof: timedelta = timedelta(seconds=10)  # closing as not applied rests on a reading at most this old
     vanished: timedelta = timedelta(seconds=30)  # "not found" for this long before a person is called
     unanswered: timedelta = timedelta(seconds=30)  # no answer for this long, after settle, before a person is called
-    decide: timedelta = timedelta(seconds=1800)  # how long a request waits for approval
-    run: timedelta = timedelta(seconds=900)  # how long an approval stays good for starting
     attempts: int = 3  # sends that provably never left the machine, before it is given up
 
     def __post_init__(self) -> None:
         if self.settle <= self.go + self.user_timeout + self.handling:
             raise ValueError("settle must be longer than go + user_timeout + handling: a late POST could still arrive.")
-        if self.run <= self.go or self.decide <= self.go:
-            raise ValueError("a request and an approval must live longer than the send window.")
         if self.settle <= self.post_deadline:
             raise ValueError("settle must be longer than post_deadline: the sender itself may still be waiting.")
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections import Counter
 
 from django.conf import settings
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from dashboard.database import database_now
+from dashboard.failovers import readings
 from dashboard.failovers.clockwork import TIMING
-from dashboard.failovers.lifecycle import Refused, State
+from dashboard.failovers.lifecycle import ON_THE_CLUSTER, Refused, State
 from dashboard.failovers.models import Failover
 
 
@@ -33,24 +35,27 @@ def may_begin(failover: Failover) -> bool:
         state=State.APPROVED,
         next_step_at__lte=F("approved_at"),  # whoever has had a turn is due later than that
     )
-    return not earlier.exists() and _under_way().filter(**_where(failover)).count() < settings.AT_ONCE
+    return not earlier.exists() and under_way(failover.relationship.cluster_id) < settings.AT_ONCE
 
 
 def refuse_too_many(failover: Failover) -> None:
     """Asked inside the intent, under the ledger's lock, with this one already counted. Or Full."""
-    if _under_way().filter(**_where(failover)).count() > settings.AT_ONCE:
+    if under_way(failover.relationship.cluster_id) > settings.AT_ONCE:
         raise Full("As many failovers as may run at once are under way on this cluster.")
 
 
 def room() -> Counter[int]:
     """Cluster's key → how many are under way there; for the sweep, which then leaves the others alone."""
-    return Counter(_under_way().values_list("relationship__cluster", flat=True))
+    clusters = Failover.objects.filter(state__in=ON_THE_CLUSTER).values_list("relationship__cluster_id", flat=True)
+    return Counter({cluster: under_way(cluster) for cluster in set(clusters)})
 
 
-def _under_way() -> QuerySet[Failover]:
+def under_way(cluster_pk: int) -> int:
+    """How many are on the cluster and get on."""
     late = Q(state=State.SENT, sent_at__lte=Now() - TIMING.settle)
-    return Failover.objects.filter(state__in=(State.SENT, State.REVERTING)).exclude(late)
-
-
-def _where(failover: Failover) -> dict[str, int]:
-    return {"relationship__cluster": failover.relationship.cluster_id}
+    there = Failover.objects.filter(state__in=ON_THE_CLUSTER, relationship__cluster=cluster_pk).exclude(late)
+    found = list(there)
+    if len(found) < settings.AT_ONCE:
+        return len(found)
+    now = database_now()  # what their readings show is asked for only where it matters
+    return sum(readings.concern(each, now) is None for each in found)

@@ -8,6 +8,7 @@ from django.db import IntegrityError, connection, transaction
 from dashboard.failovers import guards
 from dashboard.failovers.lifecycle import MOVES, State
 from dashboard.failovers.models import Decision, Failover, Request
+from tests.failovers.desk import guards_aside
 
 
 def _refused(sql: str, *params: int | str) -> str:
@@ -144,12 +145,8 @@ def test_only_the_moves_of_the_protocol_lead_from_state_to_state(desk, cast):
     _decide(asked, cast.osei.person)
     found = set()
     for source in State:
-        if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        guards.drop(connection)
-        Failover.objects.update(state=source, sent_at=asked.made_at)
-        guards.install(connection)
+        with guards_aside():
+            Failover.objects.update(state=source, sent_at=asked.made_at)
         for target in State:
             try:
                 with transaction.atomic():

@@ -11,16 +11,17 @@ from typing import Any
 import httpx
 import pytest
 from django.db import connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
 
 from dashboard.audit import chain
 from dashboard.audit.models import Head
 from dashboard.failovers import execution, holds
 from dashboard.failovers.lifecycle import State
-from dashboard.failovers.models import Failover, Request
+from dashboard.failovers.models import Failover, Hold, Request
 from dashboard.fleet import access
 from dashboard.fleet.models import Relationship
 from dashboard.simulator import faults, transport
-from tests.failovers.desk import Desk, pass_time
+from tests.failovers.desk import Desk, pass_time, policy
 
 pytestmark = pytest.mark.postgres
 
@@ -127,6 +128,43 @@ def test_lifting_a_hold_and_a_verb_behind_it_do_not_wait_for_each_other(desk):
         assert lifting.waits()
         chain.append("decision.refused", actor=chain.cli())
     assert lifting.result() == 2
+
+
+def test_a_hold_that_is_set_while_another_is_lifted_stands(desk):
+    """Whoever set it was told that nothing is sent."""
+    asked = desk.request()
+    holds.hold(actor=chain.cli(), scope="", reason="restored from a backup")
+    with transaction.atomic():
+        list(Failover.objects.select_for_update().filter(request=asked.pk))
+        lifting = Aside(lambda: holds.lift(actor=chain.cli(), scope=""))
+        assert lifting.waits()
+        Aside(lambda: holds.hold(actor=chain.cli(), scope="", reason="the array is looked at")).result()
+    assert lifting.result() == 1
+    assert [hold.reason for hold in Hold.objects.filter(lifted_at=None)] == ["the array is looked at"]
+
+
+def test_a_verb_on_many_changes_all_of_them_before_it_keeps_others_from_the_ledger(desk):
+    """Whoever holds the head of the ledger holds up every sender whose window is open."""
+    policy(shares={"": 1}, break_glass=True)
+    for number in range(3):
+        desk.world.relate(desk.world.clusters["prod"], f"/prod/{number}", desk.target, f"/dr/{number}")
+    desk.read()
+
+    def after_the_lock(verb: Callable[[], Any]) -> list[str]:
+        with CaptureQueriesContext(connection) as queries:
+            verb()
+        said = [query["sql"] for query in queries]
+        locked = next(n for n, sql in enumerate(said) if "audit_head" in sql and "FOR UPDATE" in sql)
+        return [sql for sql in said[locked:] if "failovers_" in sql or "fleet_" in sql]
+
+    asked = desk.ask_for(desk.rows)
+    assert after_the_lock(lambda: desk.approve(asked)) == []
+    assert after_the_lock(lambda: desk.cancel(asked)) == []
+    assert after_the_lock(lambda: desk.ask_for(desk.rows, break_glass=True)) == []
+    holds.hold(actor=chain.cli(), scope="", reason="restored from a backup")
+    assert after_the_lock(lambda: holds.lift(actor=chain.cli(), scope="")) == []
+    rejected = desk.ask_for(desk.rows)
+    assert after_the_lock(lambda: desk.reject(rejected)) == []
 
 
 class CutsOff(httpx.BaseTransport):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -227,6 +228,14 @@ def test_two_requests_at_once_are_one(desk, cast, round_):
     results = at_once(desk.request, lambda: desk.request(by=cast.tanaka))
     assert _refusals(results) == 1
     assert Failover.objects.open().count() == 1
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_a_double_click_at_once_is_one_request_and_no_error(desk, round_):
+    nonce = uuid.uuid4()
+    first, second = at_once(lambda: desk.request(nonce=nonce), lambda: desk.request(nonce=nonce))
+    assert first == second
+    assert Failover.objects.count() == 1
 
 
 @pytest.mark.parametrize("attempts", [1, 3])
