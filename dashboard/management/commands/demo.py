@@ -29,7 +29,7 @@ from dashboard.management.commands.up import (
     run_desk,
     shown_url,
 )
-from dashboard.simulator.scenarios import OBJECTIVES
+from dashboard.simulator.scenarios import OBJECTIVES, TAGS
 from dashboard.supervisor import Child, Supervisor
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _removed_afterwards(folder: Path) -> Iterator[None]:
 
 
 def _furnish(desk: Supervisor) -> None:
-    """Simulated clusters, registered as real ones are; people, added as real ones are; objectives."""
+    """Simulated clusters, registered as real ones are; people, added as real ones are; objectives and tags."""
     folder = settings.DATA / "simulated"
     command = embedded.manage("simulate", "--port-base", str(_free_ports()), "--out", str(folder), "--verbosity", "0")
     desk.start(Child(name="simulator", command=command, environ=embedded.hide_keys(os.environ)))
@@ -126,6 +126,8 @@ def _furnish(desk: Supervisor) -> None:
         _call("cluster", "add", cluster["name"], cluster["url"], *tokens, "--ca-file", cluster["ca_file"])
     for cluster_name, prefix, objective in OBJECTIVES:
         _call("objective", cluster_name, prefix, objective)
+    for cluster_name, prefix, tag in TAGS:
+        _call("tag", "add", cluster_name, prefix, tag)
     for name, members in GROUPS.items():
         _call("group", "add", name, *members)
     for name, said in POLICIES.items():
