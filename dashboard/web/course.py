@@ -26,7 +26,7 @@ from dashboard.failovers.reading import Fact, Loss
 from dashboard.failovers.readings import Closable
 from dashboard.fleet import jobs
 from dashboard.fleet.jobs import Estimate
-from dashboard.fleet.models import Observation
+from dashboard.fleet.models import Observation, Relationship
 from dashboard.web.revert import Progress, progress_of, shown_since_sent
 from dashboard.web.standing import outcome, standing
 
@@ -148,9 +148,7 @@ class Course:
     @cached_property
     def bytes(self) -> Estimate | None:
         """Of what is lost, where the jobs before allow one."""
-        if self.loss.kind != "lost" or self.loss.since is None or self.loss.until is None:
-            return None
-        return jobs.estimate(self.failover.relationship, since=self.loss.since, until=self.loss.until)
+        return estimate_of(self.failover.relationship, self.loss)
 
     @property
     def loss_then(self) -> timedelta | None:
@@ -307,6 +305,13 @@ def page_of(number: str) -> str:
     """Of `FO-1042`, or of `FO-1042/3` among those of its request."""
     asked, _slash, place = number.partition("/")
     return reverse("failover-item", args=(asked, int(place))) if place else reverse("failover", args=(asked,))
+
+
+def estimate_of(row: Relationship, loss: Loss) -> Estimate | None:
+    """In bytes, of what is lost; None where nothing is, or where the jobs before do not tell."""
+    if loss.kind != "lost" or loss.since is None or loss.until is None:
+        return None
+    return jobs.estimate(row, since=loss.since, until=loss.until)
 
 
 def took_last(relationship_pk: int) -> timedelta | None:

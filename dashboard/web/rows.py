@@ -106,6 +106,7 @@ class Row:
     held_running: bool
     held_note: str
     held_href: str
+    held_mark: str  # break-glass, drill or ""
 
     @property
     def held_title(self) -> str:
@@ -116,12 +117,12 @@ class Row:
 def rows_of(rows: Sequence[Relationship], now: datetime, user: User) -> list[Row]:
     """`rows` with their clusters joined."""
     held = {_request_of(row) for row in rows if row.held_by}
-    if held and user.scope is not None:
-        held = set(Request.objects.visible_to(user).filter(pk__in=held).values_list("pk", flat=True))
-    return [_row(row, now, user, linked=_request_of(row) in held) for row in rows]
+    asked = Request.objects.visible_to(user).only("break_glass", "mode").in_bulk(held) if held else {}
+    return [_row(row, now, user, asked.get(_request_of(row))) for row in rows]
 
 
-def _row(row: Relationship, now: datetime, user: User, *, linked: bool) -> Row:
+def _row(row: Relationship, now: datetime, user: User, asked: Request | None) -> Row:
+    """`asked`: the request that has it, if this person sees it."""
     href = reverse("relationship", args=(row.cluster.name, row.relationship_id))
     return Row(
         pk=row.pk,
@@ -143,7 +144,8 @@ def _row(row: Relationship, now: datetime, user: User, *, linked: bool) -> Row:
         held_by=row.held_by,
         held_running=row.held_phase == "running",
         held_note=row.held_note,
-        held_href=failover_href(row.held_by) if linked else "",
+        held_href=failover_href(row.held_by) if row.held_by and (asked or user.scope is None) else "",
+        held_mark="break-glass" if asked and asked.break_glass else "drill" if asked and asked.drill else "",
     )
 
 

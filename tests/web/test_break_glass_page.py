@@ -113,13 +113,19 @@ def test_it_is_marked_wherever_it_appears(broken, cast):
     assert [each.text for each in listed.all("span", "glass-tag")] == ["Break-glass"] * 2  # to review, and decided
     assert "Glass broken" in page.one("ol", "steps").text
     assert "Nobody: break-glass" in page.text
+    badge = parsed(browser(cast.viewer).get("/")).one("a", "badge")
+    assert badge.text == f"{broken.number} Break-glass"
+    assert "glass-tag" in badge.classes
+    assert "Break-glass running" in parsed(browser(cast.viewer).get("/wall/")).text
 
 
 def test_a_drill_is_marked_wherever_it_appears(desk, cast):
     asked = desk.request(mode="drill")
     for path in (f"/failovers/{asked.number}/", "/approvals/"):
         assert parsed(browser(cast.osei).get(path)).one("span", "drill-tag").text == "Drill"
+    assert parsed(browser(cast.viewer).get("/")).one("a", "badge").text == f"{asked.number} Drill 0/1"
     desk.approve(asked)
+    assert "Drill running" in parsed(browser(cast.viewer).get("/wall/")).text
     assert parsed(browser(cast.osei).get("/approvals/")).one("tbody").one("span", "drill-tag").text == "Drill"
 
 

@@ -338,6 +338,19 @@ def test_the_page_of_all_is_quiet_while_nothing_changes_and_told_when_one_does(d
     assert "#part-standing" in told
 
 
+def test_the_wall_and_the_list_show_it_as_one(desk, cast, rows):
+    number = asked(cast.rivera, rows)
+    decide(browser(cast.osei), number)
+    step_all(desk, number)
+    wall = parsed(browser(cast.viewer).get("/wall/"))
+    side = next(each for each in wall.all("section") if "Failover running" in each.text)
+    assert "0 of 4 writable, " in side.text
+    assert f"dr, {number}" in side.text
+    assert "more" not in side.text
+    listed = parsed(browser(cast.viewer).get("/"))
+    assert {each.attrs["href"] for each in listed.all("a", "badge")} == {f"/failovers/{number}/"}
+
+
 def test_what_has_not_started_can_be_taken_back(desk, cast, rows):
     number = asked(cast.rivera, rows)
     decide(browser(cast.osei), number)

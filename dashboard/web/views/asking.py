@@ -26,7 +26,7 @@ from dashboard.failovers.models import Mode, Request
 from dashboard.failovers.preflight import Verdict
 from dashboard.fleet.models import Relationship
 from dashboard.web import confirm, forms
-from dashboard.web.course import took_last
+from dashboard.web.course import estimate_of, took_last
 from dashboard.web.detail import find
 from dashboard.web.guards import actor, kept, record_refusal, requires, signed_in
 from dashboard.web.live import live_answer, pulse
@@ -159,7 +159,8 @@ def _judged(request: HttpRequest, row: Relationship, mode: str) -> dict[str, Any
         "target": row.cluster.name,
         "situation": situation,
         "mode": mode,
-        "loss": reading.loss(situation),
+        "loss": (loss := reading.loss(situation)),
+        "bytes": estimate_of(row, loss),
         "checks": checks,
         "passed": sum(check.verdict is Verdict.PASS for check in checks),
         "blocks": len(preflight.blocks(checks)),

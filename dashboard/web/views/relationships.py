@@ -246,6 +246,8 @@ def _words() -> dict[str, str]:
         "copy": _("Copy target path"),
         "copied": _("Copied"),
         "by_hand": _("Copy this:"),
+        "break_glass": _("Break-glass"),
+        "drill": _("Drill"),
     }
 
 

@@ -22,9 +22,10 @@ from dashboard.failovers import asking, preflight, reading
 from dashboard.failovers.lifecycle import Refused
 from dashboard.failovers.preflight import Check, Situation, Verdict
 from dashboard.failovers.reading import Loss
+from dashboard.fleet.jobs import Estimate
 from dashboard.fleet.models import Cluster, Relationship
 from dashboard.web import forms
-from dashboard.web.course import listed
+from dashboard.web.course import estimate_of, listed
 from dashboard.web.filters import Filter
 from dashboard.web.forms import Line
 from dashboard.web.guards import kept, not_for, record_refusal, requires, signed_in
@@ -99,6 +100,7 @@ class Choice:
     line: Line
     situation: Situation
     loss: Loss
+    bytes: Estimate | None
     checks: list[Check]
     typed: str
     wrong: str
@@ -219,7 +221,8 @@ def _choices(
                 row=row,
                 line=line,
                 situation=situation,
-                loss=reading.loss(situation),
+                loss=(loss := reading.loss(situation)),
+                bytes=estimate_of(row, loss),
                 checks=checks,
                 typed=to_type(row.cluster.name, row.target_root_path, ambiguous=False),
                 wrong=error.words if error and error.field == f"order-{row.pk}" else "",

@@ -30,6 +30,7 @@ from dashboard.web.filters import Filter
 from dashboard.web.guards import signed_in
 from dashboard.web.live import cached_seen, live_answer
 from dashboard.web.overview import Overview, Poll, overview
+from dashboard.web.standing import summary
 from dashboard.web.templatetags.desk import health_word, leaf
 
 CADENCE = 5
@@ -59,7 +60,8 @@ _SHOWN = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """A failover that was approved. `percent` None: no figures, then `since` ticks."""
+    """A failover that was approved. `percent` None: no figures, then `since` ticks. With `size` it stands for all that
+    its request carries: `done` of them are writable, and `words` say how the others stand."""
 
     health: str
     title: str
@@ -70,6 +72,9 @@ class Running:
     left: str
     since: datetime | None
     back_to: datetime | None
+    size: int = 0
+    done: int = 0
+    words: str = ""
 
 
 @require_safe
@@ -159,7 +164,9 @@ def _side(rows: list[Relationship], clusters: list[Cluster], now: datetime, user
     names = [cluster.name for cluster in clusters]
     open_now = Failover.objects.visible_to(user).filter(state__in=STARTED, relationship__cluster__in=clusters)
     failovers = list(open_now.select_related("request", "relationship__cluster").order_by("approved_at", "pk"))
-    running = [_running(failover, now) for failover in failovers]
+    running = [_running(failover, now) for failover in failovers if failover.request.size == 1]
+    several = {failover.request_id: failover for failover in failovers if failover.request.size > 1}
+    running += [_running_several(one, now) for one in several.values()]
     concerns = [failover for failover in failovers if readings.concern(failover, now)]
     holds = [hold for hold in Hold.objects.filter(lifted_at=None) if not hold.scope or hold.scope in names]
     waiting = _waiting(clusters, user)
@@ -197,7 +204,7 @@ def _running(failover: Failover, now: datetime) -> Running:
     doubtful = readings.doubtful(failover, now)
     return Running(
         health="unknown" if doubtful else "active",
-        title=_("Failover, outcome unknown") if doubtful else _("Failover running"),
+        title=_("Failover, outcome unknown") if doubtful else _title(failover.request),
         number=failover.number,
         name=leaf(row.target_root_path),
         target=row.cluster.name,
@@ -206,6 +213,33 @@ def _running(failover: Failover, now: datetime) -> Running:
         since=failover.sent_at or failover.approved_at,
         back_to=failover.item.recovery_point_at,
     )
+
+
+def _running_several(one: Failover, now: datetime) -> Running:
+    """`one` of a request with several, for all of them."""
+    asked = one.request
+    failovers = list(asked.failovers.order_by("position"))
+    done = sum(failover.state == State.SUCCEEDED for failover in failovers)
+    return Running(
+        health="active",
+        title=_title(asked),
+        number=asked.number,
+        name="",
+        target=", ".join(sorted({item.target_cluster for item in asked.items})),
+        percent=None,
+        left="",
+        since=min((failover.approved_at for failover in failovers if failover.approved_at), default=None),
+        back_to=None,
+        size=asked.size,
+        done=done,
+        words=summary(failovers, now),
+    )
+
+
+def _title(asked: Request) -> str:
+    if asked.break_glass:
+        return _("Break-glass running")
+    return _("Drill running") if asked.drill else _("Failover running")
 
 
 def _worst(rows: list[Relationship], now: datetime) -> dict[str, Any] | None:
