@@ -12,6 +12,7 @@ from typing import Any
 
 from django.conf import settings
 
+from dashboard.fleet import jobs
 from dashboard.fleet.health import Facts, Grade, Thresholds, Verdict, grade
 from dashboard.fleet.models import Event, RecoveryPoint, Relationship
 from dashboard.qumulo.records import TargetStatus, to_json
@@ -19,8 +20,6 @@ from dashboard.words import clock, duration, visible
 
 POINTS_APART = timedelta(minutes=5)
 ALL_POINTS_FOR = timedelta(hours=1)  # after a relationship was first seen: so that there is soon something to go by
-LATE_ENOUGH = 80  # percent: what a job has copied by then is nearly all that it copies
-SAME_START = timedelta(seconds=5)  # a recovery point is the start of its job, and may be stamped a moment apart
 
 STATE_WORDS = {
     "ESTABLISHED": "Established",
@@ -257,7 +256,7 @@ def _count_jobs(changes: Changes, row: Relationship, status: TargetStatus, at: d
     if (status.recovery_point.raw if status.recovery_point else None) != then.get("recovery_point"):
         row.failed_jobs = 0
         if status.recovery_point is not None:
-            changes.point(_point(row, status, status.recovery_point.at, at))
+            changes.point(jobs.point(row, status, status.recovery_point.at, at))
         return False
     if not status.error_from_last_job:
         return False
@@ -272,19 +271,6 @@ def _count_jobs(changes: Changes, row: Relationship, status: TargetStatus, at: d
         row.failed_jobs += 1
         changes.say(row, "job", "A job failed", visible(status.error_from_last_job))
     return ended
-
-
-def _point(row: Relationship, status: TargetStatus, point: datetime, at: datetime) -> RecoveryPoint:
-    """A job has succeeded. What it copied is known when the reading before, which is still on the row, showed that same
-    job near its end."""
-    covers = status.loss_from.at - row.loss_from if status.loss_from and row.loss_from else None
-    if covers is not None and covers <= timedelta(0):
-        covers = None  # a policy snapshot that had waited while younger data was brought
-    then, copied = row.facts, None
-    job, start = then.replication_job_status, then.job_start_time
-    if job and start and abs(start.at - point) <= SAME_START and (job.percent_complete or 0) >= LATE_ENOUGH:
-        copied = job.bytes_transferred
-    return RecoveryPoint(relationship=row, at=point, seen_at=at, covers=covers, copied=copied)
 
 
 def _stalled_since(row: Relationship, status: TargetStatus, before: datetime | None) -> datetime | None:

@@ -14,11 +14,27 @@ from datetime import datetime, timedelta
 from statistics import median
 from typing import NamedTuple
 
-from dashboard.fleet.models import Relationship
+from dashboard.fleet.models import RecoveryPoint, Relationship
+from dashboard.qumulo.records import TargetStatus
 from dashboard.words import duration, size
 
+LATE_ENOUGH = 80  # percent: what a job has copied by then is nearly all that it copies
+SAME_START = timedelta(seconds=5)  # a recovery point is the start of its job, and may be stamped a moment apart
 LAST = 12  # jobs to go by
 LEAST = 3  # of them were seen near their end
+
+
+def point(row: Relationship, status: TargetStatus, found: datetime, seen_at: datetime) -> RecoveryPoint:
+    """A job has succeeded. What it copied is known when the reading before, which is still on the row, showed that same
+    job near its end."""
+    covers = status.loss_from.at - row.loss_from if status.loss_from and row.loss_from else None
+    if covers is not None and covers <= timedelta(0):
+        covers = None  # a policy snapshot that had waited while younger data was brought
+    then, copied = row.facts, None
+    job, start = then.replication_job_status, then.job_start_time
+    if job and start and abs(start.at - found) <= SAME_START and (job.percent_complete or 0) >= LATE_ENOUGH:
+        copied = job.bytes_transferred
+    return RecoveryPoint(relationship=row, at=found, seen_at=seen_at, covers=covers, copied=copied)
 
 
 class Job(NamedTuple):
@@ -63,7 +79,7 @@ def by_jobs(jobs: Sequence[Job], *, since: datetime, until: datetime) -> Estimat
         bytes=amount,
         words=f"About {size(amount)}: {by} jobs copied at least {size(60 * rate)} a minute (median).",
         method=(
-            "The bytes that each job had copied when it was last seen, at 80 % or later, over the time between the "
+            f"The bytes that each job had copied when it was last seen, at {LATE_ENOUGH} % or later, over the time between the "
             f"recovery points before and after it; the median of these, times {duration(window)}."
         ),
     )
