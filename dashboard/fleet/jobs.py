@@ -79,7 +79,7 @@ def by_jobs(jobs: Sequence[Job], *, since: datetime, until: datetime) -> Estimat
         bytes=amount,
         words=f"About {size(amount)}: {by} jobs copied at least {size(60 * rate)} a minute (median).",
         method=(
-            f"The bytes that each job had copied when it was last seen, at {LATE_ENOUGH} % or later, over the time between the "
-            f"recovery points before and after it; the median of these, times {duration(window)}."
+            f"The bytes that each job had copied when it was last seen, at {LATE_ENOUGH} % or later, over the time "
+            f"between the recovery points before and after it; the median of these, times {duration(window)}."
         ),
     )
