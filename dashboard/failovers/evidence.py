@@ -201,7 +201,9 @@ class Evidence:
 
 def collect(asked: Request) -> Evidence:
     """Raises Refused when an entry about the request cannot be read: a damaged ledger is no evidence."""
-    failovers = list(asked.failovers.select_related("request", "relationship__cluster").order_by("position"))
+    failovers = list(asked.failovers.select_related("relationship__cluster").order_by("position"))
+    for failover in failovers:
+        failover.request = asked  # one request, whose plan is then read once
     names = [asked.number, *(failover.number for failover in failovers)]
     # That somebody packed it is told by the ledger, and is no part of it: packing twice gives the same.
     about = Entry.objects.filter(object__in=names).exclude(tag="evidence.exported").order_by("seq")

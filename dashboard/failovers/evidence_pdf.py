@@ -15,7 +15,7 @@ from fpdf.fonts import FontFace
 from dashboard.failovers.evidence_report import Grid, Pairs, Report
 
 INK, GREY, LINE, HAZARD = (27, 31, 36), (74, 83, 95), (201, 206, 214), (124, 45, 18)
-LABEL = 54  # mm
+EDGE, LABEL, LEADING = 16, 50, 4.4  # mm
 # Typography of the house that the fonts lack.
 _PLAIN = str.maketrans({"“": '"', "”": '"', "’": "'", "…": "...", "—": "-", "–": "-", "−": "-", "→": "->"})
 
@@ -24,7 +24,7 @@ class _Page(FPDF):
     def __init__(self, title: str) -> None:
         super().__init__(format="A4")
         self._title = title
-        self.set_margins(16, 16, 16)
+        self.set_margins(EDGE, EDGE, EDGE)
         self.set_auto_page_break(auto=True, margin=18)
 
     def footer(self) -> None:
@@ -89,27 +89,28 @@ def _title(page: FPDF, title: str) -> None:
 
 def _pairs(page: FPDF, part: Pairs) -> None:
     """Labels on the left, texts of any length on the right: they run on over pages."""
-    page.set_draw_color(*LINE)
     for label, words in part.rows:
-        if page.will_page_break(6):
+        if page.will_page_break(LEADING):
             page.add_page()
         top, number = page.y, page.page
         page.set_font("Helvetica", size=8.5)
-        page.set_text_color(*GREY)
-        page.multi_cell(LABEL, 4.4, plain(label), align="L", new_x=XPos.RIGHT, new_y=YPos.TOP)
-        page.set_xy(page.l_margin + LABEL + 2, top)
-        page.set_text_color(*INK)
-        page.set_left_margin(16 + LABEL + 2)  # where a text goes on over the page, it keeps its column
-        page.multi_cell(0, 4.4, plain(words), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
-        page.set_left_margin(16)
-        lines = 4.4 if page.page != number else max(page.y - top, _height(page, label))
-        page.set_xy(16, top + lines + 1 if page.page == number else page.y + 1)
+        under_label = _column(page, label, left=EDGE, width=LABEL, colour=GREY)
+        if page.page == number:
+            page.set_y(top)
+        under_words = _column(page, words, left=EDGE + LABEL + 2, width=page.epw - LABEL - 2, colour=INK)
+        page.set_xy(EDGE, max(under_label, under_words) + 1 if page.page == number else page.y + 1)
 
 
-def _height(page: FPDF, label: str) -> float:
-    page.set_font("Helvetica", size=8.5)
-    found = page.multi_cell(LABEL, 4.4, plain(label), align="L", dry_run=True, output="HEIGHT")
-    return float(found)  # type: ignore[arg-type]  # that is what it gives for this `output`
+def _column(page: FPDF, text: str, *, left: float, width: float, colour: tuple[int, int, int]) -> float:
+    """Writes it and says where it ends."""
+    page.set_text_color(*colour)
+    page.set_x(left)
+    shown = plain(text)
+    if page.get_string_width(shown) < width - 2 * page.c_margin and "\n" not in shown:  # most are: much quicker
+        page.cell(width, LEADING, shown, new_x=XPos.LEFT, new_y=YPos.NEXT)
+    else:
+        page.multi_cell(width, LEADING, shown, align="L", new_x=XPos.LEFT, new_y=YPos.NEXT)
+    return page.y
 
 
 def _grid(page: FPDF, part: Grid) -> None:

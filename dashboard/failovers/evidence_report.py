@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dashboard.audit.tags import words_of
+from dashboard.failovers.conduct import REVIEWERS
 from dashboard.failovers.evidence import Course, Evidence, Line
 from dashboard.failovers.models import Mode
 from dashboard.failovers.policy import Share
@@ -172,6 +173,8 @@ def _achieved(found: Evidence) -> Grid:
 def _asker(found: Evidence) -> Pairs:
     asked = found.asked
     rows = [("Asked by", _who(asked)), ("At", stamp(asked.at)), *_proof(asked)]
+    if _alone(found):
+        return Pairs("Request", [*rows, ("Reviews afterwards", f"{len(found.reviews)} of {REVIEWERS}")])
     return Pairs("Request", [*rows, ("To be decided by", stamp(datetime.fromisoformat(asked.detail["decide_by"])))])
 
 
@@ -212,13 +215,20 @@ def _seen(title: str, found: Evidence, line: Line) -> Iterator[Pairs]:
     for course, item in zip(found.courses, seen.get("items", []), strict=False):
         of = f", {course.number}" if len(found.courses) > 1 else ""
         rows = [(visible(fact["label"]), visible(fact["words"])) for fact in item["facts"]]
-        rows += [_check(check) for check in item["checks"]]
-        yield Pairs(f"{title}{of}", [*rows, ("Loss", visible(item["loss"]))], note=f"As frozen in entry {line.seq}.")
+        rows += [*_checks(item["checks"]), ("Loss", visible(item["loss"]))]
+        yield Pairs(f"{title}{of}", rows, note=f"As frozen in entry {line.seq}.")
 
 
-def _check(check: Mapping[str, Any]) -> tuple[str, str]:
-    words = " ".join(visible(str(check[name])) for name in ("words", "detail") if check.get(name))
-    return (f"Check: {visible(str(check['verdict']))}", words)
+_VERDICTS = {"block": "Checks that block", "warn": "Warnings", "pass": "Checks passed", "skip": "Checks skipped"}
+
+
+def _checks(checks: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Those that matter most first; every one in its own words."""
+    for verdict in [*_VERDICTS, *sorted({str(check["verdict"]) for check in checks} - set(_VERDICTS))]:
+        of = [check for check in checks if check["verdict"] == verdict]
+        words = [visible(str(check[name])) for check in of for name in ("words", "detail") if check.get(name)]
+        if of:
+            yield (f"{_VERDICTS.get(verdict, visible(verdict))}, {len(of)}", " ".join(words))
 
 
 def _rechecks(found: Evidence) -> Iterator[Pairs]:
@@ -231,7 +241,7 @@ def _rechecks(found: Evidence) -> Iterator[Pairs]:
             ("State", visible(str(detail.get("state", "")))),
             ("Recovery point", visible(str(detail.get("recovery_point", ""))) or NONE),
             ("Snapshot", visible(str(detail.get("snapshot", ""))) or NONE),
-            *(_check(check) for check in detail.get("checks") or []),
+            *_checks(detail.get("checks") or []),
         ]
         yield Pairs(f"What the sender saw, {course.number}", rows, note=f"As frozen in entry {course.sent.seq}.")
 
@@ -249,7 +259,7 @@ def _told(line: Line) -> tuple[str, str]:
     answer = ""
     if line.detail.get("http_status"):
         answer = f" (answer {line.detail['http_status']} after {line.detail.get('ms', '?')} ms)"
-    said = line.detail.get("comment") or line.detail.get("reason")
+    said = line.detail.get("comment")
     quoted = f" “{visible_text(str(said))}”" if said else ""
     who = f"{visible(line.who)}: " if line.person is not None or line.account else ""
     words = f"{words_of(line.tag)}{about}. {who}{visible(line.words)}{answer}{quoted}"

@@ -209,12 +209,13 @@ def test_a_pack_is_made_only_of_what_the_ledger_still_proves(ended):
 def test_what_a_hostile_cluster_or_person_wrote_is_text_in_the_report(desk):
     desk.sim.error_from_last_job = EVIL
     desk.read()
-    asked = desk.request(reason=f"Because of {EVIL} and more")
+    asked = desk.request(reason="Because of <script>alert(2)</script> and more")
     files = contents(evidence_pack.make(asked).data)
     page = files["report.html"].decode()
     assert "<script" not in page
     assert "\u202e" not in page
-    assert page.count("\\u202e&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;&#x27;/finance/") >= 2
+    assert "\\u202e&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;&#x27;/finance/" in page
+    assert "Because of &lt;script&gt;alert(2)&lt;/script&gt; and more" in page
     assert files["report.pdf"].startswith(b"%PDF-")
 
 
