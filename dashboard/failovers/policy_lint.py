@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from django.db.models import Count
+from django.db.models import Count, F
 
 from dashboard.accounts.models import Group, User
 from dashboard.accounts.people import groups_of, people_with
@@ -57,19 +57,16 @@ class Survey:
 
 
 def survey() -> Survey:
-    rows = list(
-        Relationship.objects.listed()
-        .select_related("cluster")
-        .only("target_root_path", "cluster__name")
-        .order_by("cluster__name", "target_root_path", "pk")
-    )
+    listed = Relationship.objects.listed().annotate(on=F("cluster__name")).only("cluster_id", "target_root_path")
+    rows = list(listed.order_by("on", "target_root_path", "pk"))
     tags = tags_of(rows)
     standing = policies.standing()
     ruled: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
     covered: Counter[str] = Counter()
     ties: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for row in rows:
-        cluster, path = row.cluster.name, row.target_root_path
+        cluster: str = row.on  # type: ignore[attr-defined]  # annotated above
+        path = row.target_root_path
         found = covering(standing, cluster, path, tags[row.pk])
         ruled[found[0].name if found else ""][cluster] += 1
         covered.update(each.name for each in found)

@@ -115,7 +115,7 @@ def test_together_takes_the_shortest_times_all_patterns_and_break_glass_only_fro
 @given(st.lists(rules, min_size=1, max_size=3))
 def test_together_asks_nobody_twice_without_need(several):
     joint = together(several)
-    named = {}
+    named: dict[str, int] = {}
     for each in several:
         for share in each.shares:
             if share.group != ANYONE:

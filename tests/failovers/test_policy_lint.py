@@ -22,6 +22,13 @@ def run(*words: str) -> str:
     return out.getvalue()
 
 
+def there():
+    """The policy gold as it stands."""
+    found = policies.find("gold")
+    assert found is not None
+    return found
+
+
 def group(name, *users):
     Group.objects.create(name=name).members.add(*[user.person for user in users])
 
@@ -231,7 +238,7 @@ def test_the_shell_sets_lists_and_removes(pair, cast):
         "Break-glass: not allowed, before allowed",
         "Ticket pattern: INC[0-9]+, before none",
     ]
-    kept = policies.find("gold")
+    kept = there()
     assert (kept.scope.path_prefix, kept.rules.required) == ("/dr", 3)
     listed = run("list")
     assert "gold: 1 relationship\n  Covers: /dr on every cluster\n" in listed

@@ -372,7 +372,7 @@ def test_health_says_that_pages_can_be_made() -> None:
     answer = Client().get("/health/")
     assert (answer.status_code, answer.json()) == (
         200,
-        {"ok": True, "database": "answers", "sweep_seconds_ago": None},
+        {"ok": True, "database": "answers", "sweep_seconds_ago": None, "policies": "in order"},
     )
 
 
