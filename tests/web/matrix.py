@@ -88,6 +88,8 @@ ROUTES: dict[str, Route] = {
     # The record
     "audit": Route(gets=READERS, everywhere=True),
     "audit-entry": Route(gets=READERS, everywhere=True),
+    "audit-export": Route(posts=frozenset({"auditor"}), everywhere=True),
+    "audit-program": Route(gets=READERS, everywhere=True),
     # What the desk is made of
     "policies": Route(gets=ALL),
     "policy-new": Route(gets=ADMINS, posts=ADMINS),
