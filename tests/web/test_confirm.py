@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
+from django.db import connection
 
 from dashboard.accounts import signin
 from dashboard.accounts.models import SignInFailures, User
@@ -108,3 +111,27 @@ def test_whoever_has_no_password_is_offered_nothing_and_refused(cast: Cast):
     client = browser(cast.osei)
     assert not confirm.offer(asked_by(client), "approve", "d1").possible
     assert "nothing to confirm with" in refused(client, **confirmed(client, "approve", "d1"))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_send_it_at_the_same_time_one_has_confirmed(cast: Cast):
+    client = browser(cast.osei)
+    requests = [asked_by(client, **confirmed(client, "approve", "d1"))] * 2
+    found: list[str] = []
+    ready = threading.Barrier(2)
+
+    def send(request) -> None:
+        try:
+            ready.wait(timeout=30)
+            found.append(confirm.prove(request, "approve", "d1").words)
+        except Refused as refused:
+            found.append(refused.words)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=send, args=(request,)) for request in requests]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == ["Signed in; confirmed with password", USED]

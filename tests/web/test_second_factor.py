@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 from allauth.mfa.models import Authenticator
 from django.db import connection
 from django.test import Client
+from django.urls import URLResolver, get_resolver
 
 from dashboard.accounts import factors, signin
 from dashboard.accounts.models import SpentConfirmation, User
@@ -375,6 +377,24 @@ def test_there_are_no_recovery_codes_without_a_second_factor(cast: Cast):
     ticket = hidden(client.get("/account/codes/"), "confirm_ticket")
     answer = client.post("/account/codes/", {"confirm_ticket": ticket, "confirm_password": PASSWORD})
     assert (answer.status_code, Authenticator.objects.count()) == (422, 0)
+
+
+# ── Doors that are not ours ──
+
+
+def callbacks(patterns) -> Iterator[str]:
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            yield from callbacks(pattern.url_patterns)
+        else:
+            yield pattern.callback.__module__
+
+
+def test_no_page_of_the_libraries_is_reachable(cast: Cast):
+    assert {module.rsplit(".", 1)[0] for module in callbacks(get_resolver().url_patterns)} == {"dashboard.web.views"}
+    client = browser(cast.osei)
+    for path in ("accounts/login", "accounts/signup", "accounts/password/reset", "accounts/2fa", "accounts/email"):
+        assert client.get(f"/{path}/").status_code == 404
 
 
 # ── Required ──

@@ -15,7 +15,7 @@ from allauth.socialaccount.models import SocialAccount
 from cryptography.hazmat.primitives.asymmetric import rsa
 from django.test import Client
 
-from dashboard.accounts import people
+from dashboard.accounts import emergency, people
 from dashboard.accounts.models import Person, User
 from dashboard.audit.chain import SYSTEM
 from dashboard.audit.models import Entry
@@ -27,7 +27,7 @@ from tests.qumulo.lab import issue
 from tests.web import provider as providers
 from tests.web.confirming import asked_by
 from tests.web.fleet import Page, browser, parsed
-from tests.web.keys import hidden, sign_in
+from tests.web.keys import add_app, hidden, sign_in
 from tests.web.provider import Provider
 
 pytestmark = pytest.mark.django_db
@@ -336,9 +336,15 @@ def test_somebody_else_there_does_not_confirm_for_the_one_here(provider: Provide
     assert Entry.objects.latest("seq").tag == "confirm.refused"
 
 
-def test_whoever_has_a_second_factor_does_not_confirm_there(provider: Provider, cast: Cast):
-    from tests.web.keys import add_app
+def test_from_a_dialog_htmx_leads_there(provider: Provider, alone: Client):
+    ticket = confirm.ticket(asked_by(alone), "approve", "d1")
+    answer = alone.post("/confirm/with/sso/", {"confirm_ticket": ticket}, headers={"HX-Request": "true"})
+    assert answer.status_code == 204
+    assert alone.get(provider.sign_in(answer["HX-Redirect"]))["Location"] == "/"
+    assert confirm.offer(asked_by(alone), "approve", "d1").granted
 
+
+def test_whoever_has_a_second_factor_does_not_confirm_there(provider: Provider, cast: Cast):
     client = browser(cast.osei)
     add_app(client)
     SocialAccount.objects.create(provider=provider.url, uid="s-17", user=cast.osei)
@@ -362,8 +368,6 @@ def test_the_page_offers_the_round_trip_and_then_says_that_it_is_done(provider: 
 
 
 def test_an_emergency_code_lets_in_once_only_while_it_is_switched_on(alone: Client, settings: Any):
-    from dashboard.accounts import emergency
-
     with pytest.raises(emergency.Refused, match="off"):
         emergency.make("k.osei", actor=SYSTEM)
     settings.EMERGENCY_SIGN_IN = True

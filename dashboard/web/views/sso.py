@@ -86,7 +86,10 @@ def _confirmed(request: HttpRequest, identity: oidc.Identity) -> HttpResponse:
 
 
 def _go_on(request: HttpRequest, to: str) -> HttpResponse:
-    """A page of ours, not a redirect: the policy of this desk lets a form lead to this desk only."""
+    """A page of ours, not a redirect: the policy of this desk lets a form lead to this desk only. A dialog is led by
+    htmx."""
+    if request.headers.get("HX-Request") == "true":
+        return HttpResponse(status=204, headers={"HX-Redirect": to})
     return render(request, "accounts/go_on.html", {"to": to, "provider": settings.OIDC_NAME})
 
 
