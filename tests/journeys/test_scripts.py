@@ -336,7 +336,53 @@ def test_a_gauge_grows_with_the_age_that_it_shows(page: Any, render: Callable[..
     assert float(str(page.locator(".gauge .over").get_attribute("width")).rstrip("%")) == pytest.approx(25, abs=1)
 
 
+def test_at_the_deadline_the_buttons_go_dead_and_the_page_says_so(page: Any, render: Callable[..., str]) -> None:
+    ends = (NOW + timedelta(minutes=30)).isoformat()
+    inside = (
+        f'<section data-ends="{ends}"><p data-ended hidden>The time is over.</p>'
+        '<button name="decision" value="approve">Approve</button><button name="other">Copy</button></section>'
+    )
+    desk = Desk(page, render(inside))
+    button, words = page.locator("button[name=decision]"), page.get_by_text("The time is over.")
+    assert button.is_enabled()
+    assert words.is_hidden()
+    late = format_datetime(NOW + timedelta(minutes=31), usegmt=True)
+    desk.answer = lambda: {"status": 204, "headers": fresh(Date=late)}
+    desk.poll()  # the server's clock says it, whatever the browser's says
+    words.wait_for(state="visible")
+    assert button.is_disabled()
+    assert page.locator("button[name=other]").is_enabled()
+
+
 # ── Dialogs and manners ──
+
+
+def test_what_is_to_be_typed_follows_the_boxes(page: Any, render: Callable[..., str]) -> None:
+    boxes = "".join(
+        f'<input class="tick" type="checkbox" data-target="{target}" data-typed="{typed}" checked>'
+        for target, typed in (("dr-west", "/dr/a"), ("dr-west", "/dr/b (1)"), ("dr-east", "/dr/c"))
+    )
+    form = (
+        f'<form data-counts="#picked" data-confirms="#typed">{boxes}<b id="picked">0</b>'
+        '<p id="typed-h"><code></code></p><input id="typed" required></form>'
+    )
+    Desk(page, render(root=form))
+    told, field = page.locator("#typed-h code"), page.locator("#typed")
+
+    def fits(text: str) -> bool:
+        field.fill(text)
+        return bool(field.evaluate("node => node.validity.valid"))
+
+    assert (told.inner_text(), page.locator("#picked").inner_text()) == ("dr-east 1, dr-west 2", "3")
+    assert fits("dr-east 1, dr-west 2")
+    assert not fits("dr-west 3")
+    page.locator("input.tick").nth(0).uncheck()
+    assert told.inner_text() == "dr-east 1, dr-west 1"
+    page.locator("input.tick").nth(2).uncheck()
+    assert (told.inner_text(), page.locator("#picked").inner_text()) == ("/dr/b (1)", "1")
+    assert fits("/dr/b (1)")
+    assert not fits("/dr/b 1")
+
 
 DIALOG = (
     '<dialog open id="failover-dialog" data-back="/back/"><form method="post"><input id="typed">'

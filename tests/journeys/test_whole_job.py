@@ -91,7 +91,9 @@ class Person:
         ticks = page.locator("input[type=checkbox][name=seen]")
         if ticks.count():
             ticks.check()
-        page.get_by_role("button", name="Approve and start failover").click()
+        page.get_by_label("Your password").fill(self.desk.password)
+        page.get_by_role("button", name="Approve and start").click()
+        page.wait_for_url(url)
 
 
 @pytest.mark.parametrize("which", ["desk", "own_desk"])

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
+from dashboard.accounts.models import Group
 from dashboard.audit.models import Entry
 from dashboard.database import database_now
-from dashboard.failovers.models import Failover, Hold, Request
+from dashboard.failovers.models import Failover, Hold, Policy, Request
 from dashboard.fleet import observe
 from dashboard.fleet.models import Cluster, Relationship
 from dashboard.simulator import State
@@ -162,6 +163,80 @@ def test_nothing_is_lost_when_the_source_was_read_only_before_the_recovery_point
     found = dialog(desk).one("div", "loss")
     assert found.all(cls="gone") == []
     assert "Nothing lost: the source has been read-only since before it." in found.text
+
+
+# ── Which kind it is ──
+
+
+def test_the_checks_follow_the_kind_that_is_chosen(desk):
+    root = dialog(desk)
+    assert "checked" in root.one("input", name="mode", value="unplanned").attrs
+    assert "disabled" not in root.one("button", id="failover-ask").attrs
+    chosen = root.one("input", name="mode", value="planned").attrs
+    assert (chosen["hx-target"], chosen["hx-params"]) == ("#failover-checks", "mode")
+    client = browser(desk.cast.rivera)
+    found = page_of(client.get(chosen["hx-get"], {"mode": "planned"}, headers=HTMX))
+    assert "Block: The source is not read-only." in found.one(id="failover-checks").text
+    assert "disabled" in found.one("button", id="failover-ask").attrs
+    again = found.one(id="failover-checks").attrs["hx-get"]
+    assert "mode=planned" in again
+    assert client.get(again).status_code == 204  # the poll goes on with this kind
+    assert (
+        page_of(client.get(chosen["hx-get"], {"mode": "nonsense"})).all("button", id="failover-ask", disabled="") == []
+    )
+
+
+def test_a_drill_is_asked_for_as_one(desk):
+    answer = browser(desk.cast.rivera).post(address(desk), form(mode="drill"))
+    assert answer.status_code == 303
+    assert Request.objects.get().mode == "drill"
+
+
+def test_a_planned_failover_that_would_lose_something_is_refused_and_comes_back_as_planned(desk):
+    answer = browser(desk.cast.rivera).post(address(desk), form(mode="planned"))
+    root = page_of(answer)
+    assert answer.status_code == 422
+    assert "The source is not read-only." in root.text
+    assert "checked" in root.one("input", name="mode", value="planned").attrs
+    assert Request.objects.count() == 0
+
+
+def test_a_kind_that_there_is_not_is_refused_in_words(desk):
+    answer = browser(desk.cast.rivera).post(address(desk), form(mode="party"))
+    assert answer.status_code == 422
+    assert page_of(answer).one(id="mode-e").text == "Say whether it is unplanned, planned or a drill."
+    assert Request.objects.count() == 0
+
+
+# ── What the policy asks for ──
+
+
+def test_the_policy_is_told_with_its_prompt_and_its_pattern(desk):
+    Group.objects.create(name="storage").members.set([desk.cast.osei.person])
+    Policy.objects.create(
+        name="finance",
+        shares=[{"group": "storage", "count": 1}, {"group": "", "count": 1}],
+        prompt="Name the incident commander.",
+        ticket_pattern="INC-[0-9]+",
+        decide_minutes=45,
+    )
+    root = dialog(desk)
+    assert "One of storage and one other person must approve." in root.text
+    assert "One of storage: k.osei can; one other person: j.lind or k.osei can." in root.text
+    assert "The request expires after 45 min." in root.text
+    assert root.one(id="reason-h").text.startswith("Name the incident commander.")
+    assert "INC-[0-9]+" in root.one(id="ticket-h").text
+    assert "required" in root.one("input", id="ticket").attrs
+    answer = browser(desk.cast.rivera).post(address(desk), form(ticket="20719"))
+    assert answer.status_code == 422
+    assert "The ticket does not match INC-[0-9]+" in page_of(answer).one(id="ticket-e").text
+    assert Request.objects.count() == 0
+
+
+def test_a_policy_that_nobody_can_satisfy_is_red_before_the_night_it_is_needed(desk):
+    Policy.objects.create(name="finance", shares=[{"group": "ghosts", "count": 2}])
+    told = next(each for each in dialog(desk).all("section", "banner") if each.attrs.get("data-health") == "critical")
+    assert "Nobody could approve this: two of ghosts cannot be found." in told.text
 
 
 # ── What a block does ──

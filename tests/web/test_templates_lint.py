@@ -49,6 +49,8 @@ def faults(source: str) -> list[str]:
     tags = re.findall(r"<[a-z](?:[^>\"']|\"[^\"]*\"|'[^']*')*>", markup_of(source), re.IGNORECASE)
     if any("=" in re.sub(r"=\s*(\"[^\"]*\"|'[^']*')", "", tag) for tag in tags):
         found.append("has an attribute without quotes")
+    if any("\n" in comment for comment in re.findall(r"{#.*?#}", source, re.DOTALL)):
+        found.append("has a comment over two lines, which Django writes into the page")
     forms = re.findall(r"<form\b[^>]*method=[\"']post.*?</form>", code_of(source), re.DOTALL | re.IGNORECASE)
     if not all("{% csrf_token %}" in form for form in forms):
         found.append("has a form without {% csrf_token %}")
@@ -72,6 +74,7 @@ def faults(source: str) -> list[str]:
         "<a {% if x %}class={{ x }}{% endif %}>x</a>",
         '<script src="https://cdn.example/htmx.js"></script>',
         '<form class="a" method="post"><button>x</button></form>',
+        "{# one line\nand another #}",
     ],
 )
 def test_the_lint_finds_what_it_looks_for(source: str) -> None:
