@@ -9,6 +9,7 @@ one vote) stand in `models`.
 - A failover moves along `lifecycle.MOVES` only: `sent` is reached from `approved` alone, an ending is final. (Which of
   these moves is made when, is kept by `moves`.)
 - It stays what it was made for: the request, one of its positions, the relationship.
+- A change of a policy stays as it was proposed, and is decided once.
 """
 
 from __future__ import annotations
@@ -65,6 +66,9 @@ _ASTRAY = f"NEW.state <> OLD.state AND OLD.state || ' ' || NEW.state NOT IN ({_S
 _NOT_ANEW = "NEW.state <> 'requested'"
 _BEYOND = "NEW.position >= (SELECT size FROM failovers_request WHERE id = NEW.request_id)"
 _MOVED_ELSEWHERE = " OR ".join(f"NEW.{c} <> OLD.{c}" for c in ("id", "request_id", "position", "relationship_id"))
+# What a change of a policy says stays as the second person reads it, and it is decided once.
+_CHANGE_SAYS = ("id", "name", '"before"', '"after"', "words", "weakens", "by_id", "by_label", "at")
+_REWRITTEN = "OLD.verdict <> 'waiting' OR " + " OR ".join(f"NEW.{c} {{differs}} OLD.{c}" for c in _CHANGE_SAYS)
 
 
 def _both(condition: str, **guard: str) -> Guard:
@@ -197,6 +201,37 @@ GUARDS: list[Guard] = [
         table="failovers_failover",
         event="UPDATE",
         words="A failover stays with its request and its relationship.",
+    ),
+    Guard(
+        name="failovers_policychange_is_decided_once",
+        table="failovers_policychange",
+        event="UPDATE",
+        words="A change of a policy stays as it was proposed, and is decided once.",
+        sqlite=_REWRITTEN.format(differs="IS NOT"),
+        postgresql=_REWRITTEN.format(differs="IS DISTINCT FROM"),
+    ),
+    Guard(
+        name="failovers_policychange_is_not_replaced",
+        table="failovers_policychange",
+        event="INSERT",
+        words="A change of a policy stays as it was proposed, and is decided once.",
+        sqlite=_TAKEN.format(
+            table="failovers_policychange",
+            more=" OR (t.name = NEW.name AND t.verdict = 'waiting' AND NEW.verdict = 'waiting')",
+        ),
+        postgresql="false",
+    ),
+    Guard(
+        name="failovers_policychange_never_vanishes",
+        table="failovers_policychange",
+        event="DELETE",
+        words="A change of a policy is never deleted.",
+    ),
+    Guard(
+        name="failovers_policychange_is_never_emptied",
+        table="failovers_policychange",
+        event="TRUNCATE",
+        words="A change of a policy is never deleted.",
     ),
 ]
 

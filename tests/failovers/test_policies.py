@@ -6,7 +6,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from dashboard.accounts import people
 from dashboard.accounts.models import Group
@@ -309,6 +309,63 @@ def test_nothing_is_left_when_the_ledger_cannot_be_written(circle, cast):
     waiting.refresh_from_db()
     assert (there().rules.required, waiting.verdict) == (2, "waiting")
     assert [policy.name for policy in policies.standing()] == ["gold"]
+
+
+# ── The database ──
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "weakens = NOT weakens",
+        "words = 'Nothing weakens.'",
+        '"after" = NULL',
+        '"before" = NULL',
+        "by_id = NULL",
+        "name = 'other'",
+    ],
+)
+def test_what_waits_stays_as_it_was_proposed_whatever_code_runs(circle, cast, change):
+    by_shell(shares=TWO)
+    propose(cast.admin, shares=ONE)
+    with pytest.raises(IntegrityError, match="stays as it was proposed"), transaction.atomic():
+        raw(f"UPDATE failovers_policychange SET {change} WHERE verdict = 'waiting'")  # noqa: S608
+
+
+def test_what_was_decided_is_not_decided_again_nor_forgotten(circle, cast):
+    by_shell(shares=TWO)
+    change = propose(cast.admin, shares=ONE)
+    amending.drop(user=circle, actor=actor_of(circle), change_pk=change.pk)
+    for verdict in ("waiting", "applied"):
+        with pytest.raises(IntegrityError, match="decided once"), transaction.atomic():
+            raw("UPDATE failovers_policychange SET verdict = %s WHERE id = %s", verdict, change.pk)
+    with pytest.raises(IntegrityError, match="never deleted"), transaction.atomic():
+        raw("DELETE FROM failovers_policychange WHERE id = %s", change.pk)
+
+
+def test_a_waiting_change_is_not_replaced(circle, cast):
+    by_shell(shares=TWO)
+    change = propose(cast.admin, shares=ONE)
+    columns = "name, words, weakens, by_label, at, verdict, decided_label"
+    copy = f"{columns}) SELECT {columns} FROM failovers_policychange WHERE id = %s"  # noqa: S608
+    begin = "INSERT OR REPLACE INTO" if connection.vendor == "sqlite" else "INSERT INTO"
+    with pytest.raises(IntegrityError), transaction.atomic():
+        raw(f"{begin} failovers_policychange ({copy}", change.pk)
+    change.refresh_from_db()
+    assert change.by == cast.admin.person
+
+
+@pytest.mark.postgres
+def test_the_changes_are_not_emptied(circle, cast):
+    by_shell(shares=TWO)
+    raw("SET CONSTRAINTS ALL IMMEDIATE")  # a table with checks that wait is not emptied at all
+    with pytest.raises(IntegrityError, match="never deleted"), transaction.atomic():
+        raw("TRUNCATE failovers_policychange")
+
+
+def raw(sql, *params):
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
 
 
 # ── Bad input ──
