@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 from django.conf import settings
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase
@@ -97,6 +97,8 @@ class RefusalMiddleware:
     def process_exception(self, request: HttpRequest, exception: Exception) -> None:
         if isinstance(exception, PermissionDenied):
             request.META[_REFUSED] = ("role", str(exception))
+        elif isinstance(exception, BadRequest):
+            request.META[_REFUSED] = ("form", str(exception))
         elif isinstance(exception, NotTheirs):
             request.META[_REFUSED] = (
                 ("scope", "it belongs to a cluster that this account may not see.")

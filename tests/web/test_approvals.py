@@ -446,3 +446,4 @@ def test_what_no_page_of_ours_sends_is_400(desk, cast, more):
     failover = STAGES["requested"](desk)
     assert decide(failover, cast.osei, **more).status_code == 400
     assert state(failover) == State.REQUESTED
+    assert Entry.objects.latest("seq").tag == "access.refused"

@@ -191,6 +191,7 @@ def test_looking_again_asks_for_nothing_and_keeps_what_was_typed(desk, cast, row
 def test_what_no_page_of_ours_sends_is_400(cast, rows, more):
     assert browser(cast.rivera).post(ASK, form(rows) | more).status_code == 400
     assert Request.objects.count() == 0
+    assert Entry.objects.latest("seq").tag == "access.refused"
 
 
 def test_an_item_that_is_not_there_or_not_theirs_is_404(desk, cast, rows):
