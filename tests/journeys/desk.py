@@ -122,7 +122,7 @@ def up(processes: Processes) -> Desk:
     out = processes.folder / "simulated"
     processes.start("simulate", "simulate", "--port-base", str(base), "--out", str(out))
     manifest = wait_for("the simulated clusters", lambda: (out / "manifest.json").exists() and out / "manifest.json")
-    processes.start("up", "up", PORT=str(port))
+    processes.start("up", "up", PORT=str(port), SECOND_FACTOR="optional")  # tests/journeys/test_keys.py has those
     url = f"http://127.0.0.1:{port}"
     wait_for("the sign-in page", lambda: _answers(f"{url}/sign-in/"), 90)
     desk = Desk(url, manifest, password="correct horse battery")
