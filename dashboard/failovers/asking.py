@@ -104,8 +104,8 @@ def _sent_before(user: User, ask: Ask) -> Request | None:
     if again is None:
         return None
     rows = again.failovers.order_by("position").values_list("relationship_id", flat=True)
-    said = (again.requester_id, again.mode, again.break_glass, list(rows))
-    if said == (user.person_id, ask.mode, ask.break_glass, [row.pk for row in ask.relationships]):
+    then = (again.requester_id, again.mode, again.break_glass, list(rows))
+    if then == (user.person_id, ask.mode, ask.break_glass, [row.pk for row in ask.relationships]):
         return again
     raise Refused("This form was used for another request. Open it again.")
 

@@ -15,9 +15,10 @@ from django.test.utils import CaptureQueriesContext
 
 from dashboard.audit import chain
 from dashboard.audit.models import Head
+from dashboard.database import database_now
 from dashboard.failovers import execution, holds
-from dashboard.failovers.lifecycle import State
-from dashboard.failovers.models import Failover, Hold, Request
+from dashboard.failovers.lifecycle import Stale, State
+from dashboard.failovers.models import Decision, Failover, Hold, Request
 from dashboard.fleet import access
 from dashboard.fleet.models import Relationship
 from dashboard.simulator import faults, transport
@@ -141,6 +142,26 @@ def test_a_hold_that_is_set_while_another_is_lifted_stands(desk):
         Aside(lambda: holds.hold(actor=chain.cli(), scope="", reason="the array is looked at")).result()
     assert lifting.result() == 1
     assert [hold.reason for hold in Hold.objects.filter(lifted_at=None)] == ["the array is looked at"]
+
+
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+def test_a_decision_that_is_held_up_beyond_the_deadline_is_none(desk, verb):
+    """It was in time when it came; what counts is when the failovers move."""
+    asked = desk.request()
+    pass_time((asked.decide_by - database_now()).total_seconds() - 3)
+    asked.refresh_from_db()
+    person = desk.cast.osei.person
+    with transaction.atomic():
+        own = {"person": person, "requester": asked.requester, "digest": asked.digest, "at": asked.made_at}
+        Decision.objects.create(request=asked, verdict="reject", facts_seen={}, **own)  # the vote waits behind it
+        deciding = Aside(lambda: getattr(desk, verb)(asked))
+        assert deciding.waits()
+        _until(lambda: database_now() >= asked.decide_by)
+        transaction.set_rollback(True)
+    with pytest.raises(Stale, match="Its time is over"):
+        deciding.result()
+    assert not Decision.objects.exists()
+    assert asked.failovers.get().state == State.REQUESTED
 
 
 def test_a_verb_on_many_changes_all_of_them_before_it_keeps_others_from_the_ledger(desk):
