@@ -3,6 +3,8 @@ FROM python:3.12-slim-bookworm
 
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 RUN useradd --system --uid 10001 --no-create-home desk
+# A volume that is new takes its owner from the folder that it covers.
+RUN install --directory --owner desk /checkpoints /fence
 WORKDIR /desk
 
 COPY requirements/prod.txt requirements/prod.txt

@@ -246,10 +246,13 @@ def _judge_durability(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]
                         f"PostgreSQL of DATABASE_URL runs with {name} = off.",
                         "It must outlast a power cut: set it on.",
                     )
-            cursor.execute("SELECT tableowner = current_user FROM pg_tables WHERE tablename = 'audit_entry'")
+            cursor.execute(
+                "SELECT tableowner = current_user OR has_table_privilege('audit_entry', 'UPDATE, DELETE, TRUNCATE')"
+                " FROM pg_tables WHERE tablename = 'audit_entry' AND schemaname = current_schema()"
+            )
             if cursor.fetchone() == (True,):
                 yield Warning(
-                    "The account of DATABASE_URL owns the audit trail and could switch its guards off.",
+                    "The account of DATABASE_URL owns the audit trail and could switch its guards off, or may change its entries.",
                     hint="Migrate as one account and run as another; docs/running.md shows how.",
                     id="dashboard.W002",
                 )

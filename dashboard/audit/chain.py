@@ -169,15 +169,23 @@ class Report:
         return self.bad is None
 
 
-def verify(start: int = 1, entries: Iterable[Entry] | None = None, *, against: Against | None = None) -> Report:
+def verify(
+    start: int = 1,
+    entries: Iterable[Entry] | None = None,
+    *,
+    last: int | None = None,
+    against: Against | None = None,
+) -> Report:
     """Walk the chain from entry `start`, recompute each hash, and stop at the first bad entry. Constant
     memory.
 
     A `start` beyond 1 trusts the hash stored just before it. With `entries` (an export, in order) there is no
     head to compare. Appenders may go on meanwhile: the head is read before and after, and the end of the walk
-    must lie between the two. `against`: signed checkpoints, which must agree.
+    must lie between the two. With `last` it ends there. `against`: signed checkpoints, which must agree.
     """
-    stored = entries is None
+    stored, to_the_end = entries is None, entries is None and last is None
+    if entries is None:
+        entries = walked(Entry.objects.filter(seq__gte=start), last=last or 2**63 - 1)
     began = "" if against is None else stamp(database_now())
     before = Head.objects.filter(pk=1).first() if stored else None
     previous = _hash_before(start) if start == 1 or stored else None
@@ -186,7 +194,7 @@ def verify(start: int = 1, entries: Iterable[Entry] | None = None, *, against: A
         return Report(0, (0, ""), missing)
     walk = Walk(start, previous)
     bad: Bad | None = None
-    for entry in walked(Entry.objects.filter(seq__gte=start)) if entries is None else entries:
+    for entry in entries:
         written = Written(entry.seq, entry.payload, bytes(entry.prev_hash), bytes(entry.hash))
         bad = walk.take(written) or _copies_differ(entry)
         if bad is None and before is not None and entry.seq == before.seq and written.hash != bytes(before.hash):
@@ -195,9 +203,11 @@ def verify(start: int = 1, entries: Iterable[Entry] | None = None, *, against: A
             bad = against.take(entry.seq, written.hash)
         if bad is not None:
             break
-    if bad is None and stored:
+    if bad is None and to_the_end:
         bad = _fault_of_the_end(walk.last, before)
-    if bad is None and against is not None:
+    if bad is None and last is not None and walk.last < last:
+        bad = Bad(walk.last + 1, "truncated", f"The ledger ends at entry {walk.last}, before entry {last}.")
+    if bad is None and against is not None and to_the_end:
         bad = against.rest(walk.last, began)
     return Report(walk.checked, (walk.last, (walk.hash or GENESIS).hex()), bad)
 

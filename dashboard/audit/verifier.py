@@ -643,7 +643,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("export", nargs="?", help="the exported file, or the pack; - reads standard input")
     parser.add_argument("--checkpoints", metavar="FILE", help="the signed checkpoints, one below the other")
     parser.add_argument(
-        "--key", action="append", default=[], type=_key, help="a public key that you trust: ed25519:… (may be repeated)"
+        "--key",
+        action="append",
+        default=[],
+        type=key_of,
+        help="a public key that you trust: ed25519:… (may be repeated)",
     )
     parser.add_argument(
         "--head", type=_head, metavar="[ENTRY:]HASH", help="a hash that was kept elsewhere, of that or the last entry"
@@ -673,7 +677,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if bad is None else 1
 
 
-def _key(text: str) -> bytes:
+def key_of(text: str) -> bytes:
     try:
         key = _bytes(text.strip().replace("ed25519:", "", 1))
     except ValueError:

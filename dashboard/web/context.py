@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
 
@@ -11,15 +12,18 @@ from django.utils import timezone
 from dashboard.accounts.models import User
 from dashboard.accounts.people import may_see_audit
 from dashboard.accounts.roles import Role
+from dashboard.audit import checkpoints
 from dashboard.failovers import policy_lint, reminders
 from dashboard.failovers.models import Hold, Request
+from dashboard.notifications.told import Trouble, troubles
 from dashboard.web.build import build
 from dashboard.web.live import Pulse, pulse
 
 
 class Desk:
     """`desk.waiting`, `desk.observed_at`, `desk.holds`, `desk.overdue`, `desk.may_see_audit`, `desk.is_limited`,
-    `desk.is_admin`, `desk.policy_reds`, `desk.build`, `desk.now`."""
+    `desk.is_admin`, `desk.policy_reds`, `desk.unsigned`,
+    `desk.build`, `desk.now`."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
@@ -83,6 +87,17 @@ class Desk:
     @property
     def is_admin(self) -> bool:
         return self.user is not None and self.user.has(Role.ADMIN)
+
+    @cached_property
+    def untold(self) -> Sequence[Trouble]:
+        """For admins: channels of notices that are dead."""
+        return troubles() if self.is_admin else ()
+
+    @cached_property
+    def unsigned(self) -> list[str]:
+        """For auditors and admins: what of the record has not left the database in time."""
+        cares = self.is_admin or (self.user is not None and self.user.has(Role.AUDITOR))
+        return checkpoints.standing(self.now).late if cares else []
 
     @cached_property
     def policy_reds(self) -> int:

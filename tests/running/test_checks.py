@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 KEY, OTHER_KEY = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 
 
-def test_the_settings_of_these_tests_are_right() -> None:
+def test_the_settings_of_these_tests_are_right(settings: Settings) -> None:
+    settings.CHECKPOINT_KEY = KEY
     checks.refuse_wrong_settings(role="up")
 
 
@@ -38,6 +39,10 @@ def test_the_settings_of_these_tests_are_right() -> None:
         ("READER_KEY", f"{KEY},{KEY[:-4]}", "READER_KEY is not a key"),
         ("EXECUTOR_KEY", "", "EXECUTOR_KEY is missing"),
         ("EXECUTOR_KEY", "not a key", "EXECUTOR_KEY is not a key"),
+        ("CHECKPOINT_KEY", "", "CHECKPOINT_KEY is missing"),
+        ("CHECKPOINT_KEY", "not a key", "CHECKPOINT_KEY is not a key"),
+        ("CHECKPOINT_KEY", KEY[:-8], "CHECKPOINT_KEY is not a key"),
+        ("CHECKPOINT_SYSLOG", "here/there", "CHECKPOINT_SYSLOG is no address"),
         ("ALLOWED_HOSTS", ["desk.example.com", "*"], r"ALLOWED_HOSTS contains \*"),
         ("HOST", "0.0.0.0", "HOST is 0.0.0.0, and nothing encrypts"),  # noqa: S104
         ("PORT", 70000, "PORT is 70000"),
@@ -52,6 +57,7 @@ def test_the_settings_of_these_tests_are_right() -> None:
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(settings: Settings, name: str, value: Any, says: str) -> None:
+    settings.CHECKPOINT_KEY = KEY
     setattr(settings, name, value)
     with pytest.raises(ImproperlyConfigured, match=says):
         checks.refuse_wrong_settings(role="up")
@@ -90,26 +96,50 @@ def test_those_who_send_do_not_start_without_the_executor_key(settings: Settings
         checks.refuse_wrong_settings(role=role)
 
 
+@pytest.mark.parametrize("role", ["web", "worker-observe", "worker-send", "sweep"])
+def test_nobody_but_the_relay_may_sign(settings: Settings, role: checks.Role) -> None:
+    settings.EXECUTOR_KEY = OTHER_KEY if role in ("worker-send", "sweep") else ""
+    settings.CHECKPOINT_KEY = KEY
+    with pytest.raises(ImproperlyConfigured, match=f"CHECKPOINT_KEY must not be given to {role}"):
+        checks.refuse_wrong_settings(role=role)
+
+
+def test_the_relay_signs_and_does_not_send(settings: Settings) -> None:
+    settings.CHECKPOINT_KEY = KEY
+    with pytest.raises(ImproperlyConfigured, match="EXECUTOR_KEY must not be given to relay"):
+        checks.refuse_wrong_settings(role="relay")
+    settings.EXECUTOR_KEY = ""
+    checks.refuse_wrong_settings(role="relay")
+    settings.CHECKPOINT_KEY = ""
+    with pytest.raises(ImproperlyConfigured, match="CHECKPOINT_KEY is missing"):
+        checks.refuse_wrong_settings(role="relay")
+
+
 def test_another_host_is_fine_behind_a_proxy(settings: Settings) -> None:
     settings.HOST, settings.BEHIND_PROXY = "10.1.2.3", True
+    settings.CHECKPOINT_KEY = KEY
     checks.refuse_wrong_settings(role="up")
 
 
 def test_a_certificate_that_cannot_be_read_is_refused(settings: Settings, tmp_path: Path) -> None:
     settings.TLS_CERT = settings.TLS_KEY = str(tmp_path / "none.pem")
+    settings.CHECKPOINT_KEY = KEY
     with pytest.raises(ImproperlyConfigured, match="TLS_CERT and TLS_KEY cannot be used: No such file"):
         checks.refuse_wrong_settings(role="up")
     (tmp_path / "none.pem").write_text("not PEM")
+    settings.CHECKPOINT_KEY = KEY
     with pytest.raises(ImproperlyConfigured, match="TLS_CERT and TLS_KEY cannot be used"):
         checks.refuse_wrong_settings(role="up")
 
 
 def test_a_host_that_nobody_can_name_is_a_warning(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     settings.HOST, settings.BEHIND_PROXY = "10.1.2.3", True
+    settings.CHECKPOINT_KEY = KEY
     checks.refuse_wrong_settings(role="up")
     assert "ALLOWED_HOSTS lets nobody in from elsewhere" in caplog.text
     caplog.clear()
     settings.ALLOWED_HOSTS = ["desk.example.com"]
+    settings.CHECKPOINT_KEY = KEY
     checks.refuse_wrong_settings(role="up")
     assert not caplog.text
 
@@ -117,6 +147,7 @@ def test_a_host_that_nobody_can_name_is_a_warning(settings: Settings, caplog: py
 @pytest.mark.parametrize("door", [{"HOST": "10.1.2.3", "BEHIND_PROXY": True}, {"BEHIND_PROXY": True}])
 def test_the_demo_stays_on_this_machine(settings: Settings, door: dict[str, Any]) -> None:
     settings.DEMO = True
+    settings.CHECKPOINT_KEY = KEY
     checks.refuse_wrong_settings(role="up")
     for name, value in door.items():
         setattr(settings, name, value)
@@ -125,7 +156,8 @@ def test_the_demo_stays_on_this_machine(settings: Settings, door: dict[str, Any]
 
 
 @pytest.mark.django_db
-def test_a_whole_database_is_accepted() -> None:
+def test_a_whole_database_is_accepted(settings: Settings) -> None:
+    settings.CHECKPOINT_KEY = KEY
     checks.refuse_to_start(role="up")
 
 
@@ -167,7 +199,11 @@ def test_a_database_that_forgets_is_refused(settings: Settings, caplog: pytest.L
 def test_django_finds_nothing_else_for_a_production_behind_a_proxy(tmp_path: Path) -> None:
     """What it still warns of is not ours: redirecting is the proxy's, and the domain's other names are its owner's."""
     environ = bare_environ(
-        SECRET_KEY=f"{KEY}{OTHER_KEY}", READER_KEY=KEY, EXECUTOR_KEY=OTHER_KEY, FAILOVER_DESK_DATA=str(tmp_path)
+        SECRET_KEY=f"{KEY}{OTHER_KEY}",
+        READER_KEY=KEY,
+        EXECUTOR_KEY=OTHER_KEY,
+        CHECKPOINT_KEY=KEY,
+        FAILOVER_DESK_DATA=str(tmp_path),
     )
     environ |= {"HOST": "10.1.2.3", "BEHIND_PROXY": "1", "ALLOWED_HOSTS": "desk.example.com"}
     done = subprocess.run(manage("check", "--deploy"), env=environ, capture_output=True, text=True, check=True)

@@ -94,7 +94,8 @@ def test_the_services_run_what_make_up_runs() -> None:
 def test_secrets_are_declared_given_and_read() -> None:
     for name, service in SERVICES.items():
         given = set(service.get("secrets", []))
-        read = {value.removeprefix("/run/secrets/") for key, value in environment_of(name).items() if "_FILE" in key}
+        places = [value for key, value in environment_of(name).items() if key.endswith("_FILE")]
+        read = {place.removeprefix("/run/secrets/") for place in places if place.startswith("/run/secrets/")}
         assert given == read, name
     declared = COMPOSE["secrets"]
     assert set(declared) == {secret for service in SERVICES.values() for secret in service.get("secrets", [])}
@@ -155,6 +156,7 @@ def test_secrets_are_made_once_and_fit(tmp_path: Path) -> None:
         SECRET_KEY=made["secret_key"],
         READER_KEY=made["reader_key"],
         EXECUTOR_KEY=made["executor_key"],
+        CHECKPOINT_KEY=made["checkpoint_key"],
         DATABASE_URL=made["app_database_url"],
         FAILOVER_DESK_DATA=str(tmp_path),
     )
@@ -180,6 +182,8 @@ class Machine:
     def environ(self, service: str) -> dict[str, str]:
         secrets = str(self.folder / "secrets")
         given = {name: value.replace("/run/secrets", secrets) for name, value in environment_of(service).items()}
+        for place in ("/fence", "/checkpoints"):
+            given = {name: re.sub(f"^{place}/", f"{self.folder}{place}/", value) for name, value in given.items()}
         if "REDIS_URL" in given:
             given["REDIS_URL"] = f"redis://127.0.0.1:{self.redis_port}/0"
         return bare_environ(FAILOVER_DESK_DATA=str(self.folder), STATIC_ROOT=str(self.folder / "static"), **given)
@@ -244,18 +248,18 @@ def test_a_worker_becomes_ready_and_stops_when_asked(machine: Machine, service: 
 
 
 @pytest.mark.faults
-def test_the_sweep_passes_and_stops_when_asked(machine: Machine) -> None:
-    with machine.run("sweep") as sweep, psycopg.connect(machine.database.replace("/postgres?", "/desk?")) as database:
+def test_the_relay_goes_to_work_and_stops_when_asked(machine: Machine) -> None:
+    with machine.run("relay") as relay, psycopg.connect(machine.database.replace("/postgres?", "/desk?")) as database:
 
-        def has_passed() -> bool:
-            assert runs(sweep.pid), sweep.output()
-            found = database.execute("SELECT count(*) FROM failovers_heartbeat WHERE driver = 'sweep'").fetchone()
+        def works() -> bool:
+            assert runs(relay.pid), relay.output()
+            found = database.execute("SELECT count(*) FROM audit_sink WHERE name = 'file' AND wanted").fetchone()
             database.rollback()
             return found == (1,)
 
-        eventually(has_passed)
-        sweep.process.send_signal(signal.SIGTERM)
-        assert sweep.process.wait(timeout=75) == 0, sweep.output()
+        eventually(works)
+        relay.process.send_signal(signal.SIGTERM)
+        assert relay.process.wait(timeout=30) == 0, relay.output()
 
 
 @pytest.mark.faults
@@ -284,6 +288,10 @@ def test_the_account_of_the_desk_cannot_switch_a_guard_off(machine: Machine) -> 
             "ALTER TABLE audit_entry DISABLE TRIGGER ALL",
             "TRUNCATE audit_entry",
             "DROP TABLE audit_entry",
+            "UPDATE audit_entry SET tag = 'x'",
+            "DELETE FROM audit_entry",
+            "UPDATE audit_checkpoint SET seq = 1",
+            "DELETE FROM audit_checkpoint",
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 database.execute(attempt)

@@ -75,6 +75,30 @@ def test_only_those_who_send_are_told_of_the_executor_key() -> None:
     assert "EXECUTOR_KEY" not in embedded.plan_redis(Path("/data"), environ)[0].environ
 
 
+def test_only_the_relay_is_told_of_the_signing_key(tmp_path: Path) -> None:
+    environ = {"CHECKPOINT_KEY": "value", "CHECKPOINT_KEY_FILE": "path", "EXECUTOR_KEY": "value"}
+    desk = embedded.plan_desk("127.0.0.1", 8000, tls=None, environ=environ)
+    told = {child.name for child in desk if {"CHECKPOINT_KEY", "CHECKPOINT_KEY_FILE"} & set(child.environ)}
+    assert told == {"relay"}
+    assert "CHECKPOINT_KEY" not in embedded.plan_redis(Path("/data"), environ)[0].environ
+
+
+@pytest.mark.parametrize(
+    ("command", "adopted"),
+    [
+        ("relay", {"CHECKPOINT_KEY"}),
+        ("sweep", {"EXECUTOR_KEY"}),
+        ("person", {"EXECUTOR_KEY"}),
+        ("up", {"CHECKPOINT_KEY", "EXECUTOR_KEY"}),
+    ],
+)
+def test_a_command_adopts_the_keys_that_it_may_have(tmp_path: Path, command: str, adopted: set[str]) -> None:
+    embedded.make_keys(tmp_path, list(embedded.KEYS))
+    environ = {"FAILOVER_DESK_DATA": str(tmp_path)}
+    embedded.adopt_keys(environ, command)
+    assert {name.removesuffix("_FILE") for name in environ} & {"CHECKPOINT_KEY", "EXECUTOR_KEY"} == adopted
+
+
 def test_a_taken_port_is_refused_by_its_number() -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]

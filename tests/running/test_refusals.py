@@ -25,6 +25,7 @@ RIGHT = {
     "SECRET_KEY": "x" * 64,
     "READER_KEY": Fernet.generate_key().decode(),
     "EXECUTOR_KEY": Fernet.generate_key().decode(),
+    "CHECKPOINT_KEY": Fernet.generate_key().decode(),  # 32 random bytes, as any key
     "REDIS_URL": "redis://127.0.0.1:1/0",
 }
 NOBODY_THERE = "postgresql://desk@127.0.0.1:1/desk"
@@ -32,8 +33,10 @@ NOBODY_THERE = "postgresql://desk@127.0.0.1:1/desk"
 
 def started(start: str, folder: Path, **wrong: str) -> AbstractContextManager[Program]:
     right = {**RIGHT, "FAILOVER_DESK_DATA": str(folder), "TMPDIR": str(folder), "PORT": str(free_port())}
-    if start in ("web", "worker-observe"):
+    if start in ("web", "worker-observe", "relay"):
         del right["EXECUTOR_KEY"]
+    if start not in ("relay", "up", "demo"):
+        del right["CHECKPOINT_KEY"]
     environ = bare_environ(**(right | wrong))
     command = [word if word != "127.0.0.1:8000" else f"127.0.0.1:{environ['PORT']}" for word in STARTS[start]]
     return running(command, folder / "log", environ=environ)

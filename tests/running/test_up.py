@@ -44,6 +44,7 @@ PROGRAMS = {
     "worker-send": "--queues send",
     "worker-observe": "--queues observe",
     "sweep": "manage.py sweep",
+    "relay": "manage.py relay",
 }
 
 

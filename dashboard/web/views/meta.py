@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
+from dashboard.audit import checkpoints
 from dashboard.database import database_now
 from dashboard.failovers import policy_lint
 from dashboard.failovers.models import Heartbeat
@@ -27,16 +28,20 @@ LINTED_FOR = 30  # seconds: probes come often, and lint looks at every relations
 @require_safe
 def health(_request: HttpRequest) -> JsonResponse:
     """200 when pages can be made, else 503. `sweep_seconds_ago` is news, not a verdict: restarting the web server
-    does not help a sweep that is late. Nor is `policies`: `red: 2` are two ways to be stuck in the night."""
+    does not help a sweep that is late. Nor is `policies`: `red: 2` are two ways to be stuck in the night. Nor is
+    `checkpoints`: what it calls late has not left the database yet."""
     try:
         now = database_now()
         beat: datetime | None = Heartbeat.objects.filter(driver="sweep").values_list("at", flat=True).first()
         policies = _linted(int(monotonic() // LINTED_FOR))
+        record = checkpoints.standing(now)
     except DatabaseError:
         log.exception("The database does not answer.")
         return JsonResponse({"ok": False, "database": "does not answer"}, status=503)
     late = None if beat is None else round((now - beat).total_seconds(), 1)
-    return JsonResponse({"ok": True, "database": "answers", "sweep_seconds_ago": late, "policies": policies})
+    signed = {"entry": record.seq, "late": record.late}
+    answer = {"ok": True, "database": "answers", "sweep_seconds_ago": late, "policies": policies, "checkpoints": signed}
+    return JsonResponse(answer)
 
 
 @lru_cache(maxsize=1)
