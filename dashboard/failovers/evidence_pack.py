@@ -74,7 +74,7 @@ def hand_out(asked: Request, *, actor: Actor) -> Pack:
 
 def make(asked: Request) -> Pack:
     found = evidence.collect(asked)
-    checkpoint = Checkpoint.objects.filter(seq__gte=found.last.seq).order_by("number").first()
+    checkpoint = covering(found)
     end = checkpoint.seq if checkpoint else found.last.seq
     files = {
         "README.txt": _readme(found, covered=checkpoint is not None).encode(),
@@ -88,6 +88,11 @@ def make(asked: Request) -> Pack:
     if bad is not None:
         raise Refused(f"The audit trail is damaged, so there is no evidence to pack. {bad.words}")
     return Pack(f"{found.number}-evidence.zip", data, found, checkpoint is not None)
+
+
+def covering(found: Evidence) -> Checkpoint | None:
+    """The first signed checkpoint at or after the last entry."""
+    return Checkpoint.objects.filter(seq__gte=found.last.seq).order_by("number").first()
 
 
 NOT_YET = "None yet: the next one covers it. Make the pack again in a minute, or compare the hash of the last entry."

@@ -120,6 +120,15 @@ class _Asked:
     reason: str = ""
     ticket: str = ""
 
+    def target(self, about: str) -> str:
+        """Of the one item that something is about; "" for the request as a whole."""
+        place = about.partition("/")[2] or "1"
+        alone = "/" in about or len(self.items) == 1
+        if not (alone and place.isdecimal() and 0 < int(place) <= len(self.items)):
+            return ""
+        item = self.items[int(place) - 1]
+        return f"{item.get('target_cluster')}:{item.get('target_root_path')}"
+
     @property
     def marks(self) -> str:
         marks = (["break-glass"] if self.break_glass else []) + (["drill"] if self.drill else [])
@@ -179,6 +188,8 @@ def _one(entry: Entry, asked: _Asked) -> list[str]:
     who = actor.get("label") if isinstance(actor, dict) and actor.get("kind") != "system" else ""
     words = str(record.get("words") or words_of(entry.tag))
     lines = [tame(f"{who}: {words}" if who else words)]
+    target = asked.target(entry.object)
+    lines += [tame(target)] if target else []
     detail = detail if isinstance(detail, dict) else {}
     if entry.tag in ASKED:
         lines += [f"Reason: {tame(asked.reason)}"] if asked.reason else []

@@ -56,3 +56,13 @@ def mail(settings: Any, cast: Any, post: Any) -> Any:
         Person.objects.filter(pk=person.pk).update(email=f"{person.label}@people.example")
     enrol()
     return post
+
+
+@pytest.fixture
+def desk(db: None, cast: Any) -> Iterator[Any]:
+    """The desk of the failovers' tests: one simulated pair of clusters, and the verbs on it."""
+    from dashboard.fleet import access
+    from tests.failovers.desk import Desk
+
+    yield Desk(cast)
+    access.forget_transports()

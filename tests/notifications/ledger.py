@@ -25,8 +25,9 @@ def write(tag: str, about: str, words: str = "It happened", actor: Actor = SYSTE
 
 
 def asked(by: User, number: str = "FO-1042", **changes: Any) -> Entry:
+    clusters = changes.pop("clusters", ["dr-west"])
     plan = {
-        "items": [{"target_cluster": name} for name in changes.pop("clusters", ["dr-west"])],
+        "items": [{"target_cluster": name, "target_root_path": "/dr/finance"} for name in clusters],
         "shares": [{"group": name, "count": 1} for name in changes.pop("groups", [""])],
         "reason": "dc1-prod lost power.",
         "ticket": "INC-20719",

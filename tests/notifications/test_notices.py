@@ -173,6 +173,21 @@ def test_items_wait_a_moment_for_the_others_but_nothing_urgent_waits_for_them(ch
     assert [notice["object"] for notice in chat.received] == ["FO-1042/1", "FO-1050"]
 
 
+def test_each_notice_says_which_target_it_is_about(chat, cast):
+    asked(cast.rivera)
+    write("failover.sent", "FO-1042", "Sending make-writable to dr-west")
+    asked(cast.rivera, "FO-1043", clusters=["dr-west", "dr-east"])
+    write("failover.concern", "FO-1043/2", "FO-1043/2 needs a person")
+    tell_all()
+    write("failover.concern", "FO-1043/9", "An item that it does not have")
+    tell_all()
+    second = [notice["message"].splitlines()[1] for notice in chat.received]
+    assert second[1] == "dr-west:/dr/finance"
+    assert second[2].startswith("Reason: ")
+    assert second[3] == "dr-east:/dr/finance"
+    assert not second[4].startswith("dr-")
+
+
 def test_a_failover_of_its_own_is_told_at_once(chat, cast):
     write("failover.sent", "FO-1042")
     tell_all()

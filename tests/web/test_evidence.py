@@ -24,6 +24,7 @@ def test_looking_at_it_makes_none_and_says_what_is_in_it(desk, cast):
     for name in ("report.html", "report.pdf", "entries.jsonl", "verifier.py", "manifest.json"):
         assert name in root.text
     assert "Make the evidence pack" in root.text
+    assert "None yet: the relay signs one within a minute" in root.text
     assert Entry.objects.count() == before
 
 

@@ -51,6 +51,13 @@ def _page(
     error: Refused | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    contents = [(name, _(words)) for name, words in evidence_pack.CONTENTS.items()]
-    context = {"asked": asked, "number": asked.number, "found": found, "error": error, "contents": contents}
-    return render(request, "evidence/page.html", context | {"section": "relationships"}, status=status)
+    context = {
+        "section": "relationships",
+        "asked": asked,
+        "number": asked.number,
+        "found": found,
+        "covered": found is not None and evidence_pack.covering(found) is not None,
+        "contents": [(name, _(words)) for name, words in evidence_pack.CONTENTS.items()],
+        "error": error,
+    }
+    return render(request, "evidence/page.html", context, status=status)
