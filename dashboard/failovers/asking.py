@@ -158,8 +158,10 @@ def _request(user: User, actor: Actor, ask: Ask, rows: Sequence[Relationship]) -
 def _locked(relationships: Sequence[Relationship]) -> list[Relationship]:
     """The rows as they are now, locked by key, in the order that was asked for."""
     keys = [row.pk for row in relationships]
-    rows = Relationship.objects.select_for_update(of=("self",)).select_related("cluster").filter(pk__in=keys)
-    found = {row.pk: row for row in rows.order_by("pk")}
+    rows = Relationship.objects.filter(pk__in=keys)
+    list(rows.select_for_update().order_by("pk").values_list("pk", flat=True))
+    # Read after the lock: what was joined while waiting for it, their clusters, could be older.
+    found = {row.pk: row for row in rows.select_related("cluster")}
     if len(found) < len(keys):
         raise Refused("A relationship of this request is no longer watched here.")
     return [found[key] for key in keys]

@@ -193,3 +193,14 @@ def test_the_limit_and_the_order_are_of_each_cluster(site, settings):
     first, second = asked.failovers.order_by("position")
     assert site.step(second).state == State.REVERTING  # not behind one of another cluster
     assert site.step(first).state == State.REVERTING
+
+
+def test_whoever_rejected_is_counted_among_no_approvals_at_sending(desk, cast):
+    """Past every verb, since a rejection ends a request: beside an approval that no longer counts."""
+    failover = desk.approved()
+    asked = failover.request
+    own = {"request": asked, "requester": asked.requester, "digest": asked.digest, "at": asked.made_at}
+    Decision.objects.create(**own, person=cast.lind.person, verdict="reject", facts_seen={})
+    _roles(cast.osei, "viewer")
+    assert desk.step(failover).state == State.APPROVED
+    assert desk.posts == 0
