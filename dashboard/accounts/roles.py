@@ -21,7 +21,7 @@ class Role(StrEnum):
     OPERATOR = "operator", "may ask for a failover"
     APPROVER = "approver", "may approve, reject or close what somebody else asked for"
     AUDITOR = "auditor", "reads the audit trail"
-    ADMIN = "admin", "sees clusters and people; may cancel what has not been sent"
+    ADMIN = "admin", "sees clusters; changes roles, groups and policies; may cancel what has not been sent"
 
 
 # Of the others there is only one kind: the ledger, the clusters and the people belong to the whole desk.

@@ -7,6 +7,9 @@ from datetime import datetime, timedelta
 import pytest
 from django.conf import settings
 
+from dashboard.accounts import refusals
+from dashboard.accounts.models import AccessRefusals
+from dashboard.audit.models import Entry
 from dashboard.database import database_now
 from dashboard.failovers.lifecycle import State
 from dashboard.failovers.models import Failover, Heartbeat
@@ -114,3 +117,12 @@ def test_one_row_that_cannot_be_judged_keeps_no_other_from_its_end_or_its_readin
     stuck.refresh_from_db()
     assert (stuck.state, late.state) == (State.REQUESTED, State.EXPIRED)
     assert _time("last_try_at") > before
+
+
+def test_it_tells_of_refused_access_that_nobody_followed_up(desk, cast):
+    for _ in range(3):
+        refusals.record(cast.viewer, "10.9.0.21", route="people", why="role", words="GET /people/: it needs a role.")
+    AccessRefusals.objects.update(told_at=database_now() - timedelta(seconds=61))
+    _pass()
+    told = Entry.objects.filter(tag="access.refused").order_by("seq")
+    assert [entry.record["detail"]["count"] for entry in told] == [1, 2]

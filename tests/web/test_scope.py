@@ -21,6 +21,7 @@ from dashboard.fleet.models import Cluster, Relationship
 from dashboard.web.live import cached_seen, pulse
 from tests.conftest import PASSWORD, Cast
 from tests.failovers.desk import Desk
+from tests.fleet.lookout import Lookout
 from tests.web.fleet import Fleet, browser, parsed
 
 pytestmark = pytest.mark.django_db
@@ -128,6 +129,13 @@ def test_a_request_that_is_also_about_other_clusters_is_named_and_not_linked(sit
     assert "is also about clusters that you may not see" in detail
     assert f"/failovers/{asked.number}/" not in detail
     assert pulse(west).waiting == 0
+
+
+def test_a_calm_wall_says_that_it_speaks_of_some_clusters_only(pair: Lookout, cast: Cast) -> None:
+    west = limited("west", f"viewer@{pair.cluster.name}")
+    assert "Of 1 cluster only; it answers." in parsed(browser(west).get("/wall/")).text
+    assert "Of 1 cluster only" in parsed(browser(cast.viewer).get(f"/wall/?cluster={pair.cluster.name}")).text
+    assert "Its cluster answers." in parsed(browser(cast.viewer).get("/wall/")).text
 
 
 def test_an_account_that_may_see_nothing_is_told_so(fleet: Fleet) -> None:
