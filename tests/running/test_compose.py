@@ -49,9 +49,11 @@ def environment_of(service: str) -> dict[str, str]:
 
 
 def settings_of_the_desk() -> set[str]:
+    """By name, and by the name of a file where one can be given instead."""
     source = "".join(path.read_text() for path in (ROOT / "dashboard").rglob("*.py"))
-    names = re.findall(r'env\.(text|flag|number|listing|duration|secret)\(\s*"([A-Z_]+)"', source)
-    return {name for _, name in names} | {f"{name}_FILE" for reader, name in names if reader == "secret"}
+    names = re.findall(r'env\.(\w+)\(\s*"([A-Z_]+)"', source)
+    readers = ("secret", "address", "named_urls")
+    return {name for _, name in names} | {f"{name}_FILE" for reader, name in names if reader in readers}
 
 
 def test_every_service_of_the_desk_is_here() -> None:
