@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections import Counter
 
 from django.conf import settings
-from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models import F
 
 from dashboard.database import database_now
 from dashboard.failovers import readings
-from dashboard.failovers.clockwork import TIMING
 from dashboard.failovers.lifecycle import ON_THE_CLUSTER, Refused, State
 from dashboard.failovers.models import Failover
 
@@ -51,10 +49,9 @@ def room() -> Counter[int]:
 
 
 def under_way(cluster_pk: int) -> int:
-    """How many are on the cluster and get on."""
-    late = Q(state=State.SENT, sent_at__lte=Now() - TIMING.settle)
-    there = Failover.objects.filter(state__in=ON_THE_CLUSTER, relationship__cluster=cluster_pk).exclude(late)
-    found = list(there)
+    """How many are on the cluster and get on: those that need a person have no place there any more."""
+    there = Failover.objects.filter(state__in=ON_THE_CLUSTER, relationship__cluster=cluster_pk)
+    found = list(there.select_related("request"))
     if len(found) < settings.AT_ONCE:
         return len(found)
     now = database_now()  # what their readings show is asked for only where it matters

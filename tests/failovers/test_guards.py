@@ -8,7 +8,7 @@ from django.db import IntegrityError, connection, transaction
 from dashboard.failovers import guards
 from dashboard.failovers.lifecycle import MOVES, State
 from dashboard.failovers.models import Decision, Failover, Request
-from tests.failovers.desk import guards_aside
+from tests.failovers.desk import group, guards_aside, policy
 
 
 def _refused(sql: str, *params: int | str) -> str:
@@ -17,7 +17,7 @@ def _refused(sql: str, *params: int | str) -> str:
     return str(caught.value)
 
 
-def _decide(asked, person, *, requester=None, digest=None, verdict="approve") -> Decision:
+def _decide(asked, person, *, requester=None, digest=None, verdict="approve", groups=",") -> Decision:
     """Straight into the table, past every verb."""
     return Decision.objects.create(
         request=asked,
@@ -26,6 +26,7 @@ def _decide(asked, person, *, requester=None, digest=None, verdict="approve") ->
         person_label=person.label,
         verdict=verdict,
         digest=digest or asked.digest,
+        groups=groups,
         auth="password",
         facts_seen={},
         at=asked.made_at,
@@ -213,3 +214,20 @@ def test_an_open_failover_is_not_replaced_by_another_requests(desk):
         second.pk,
     )
     assert "A failover is not replaced" in words
+
+
+def test_one_person_does_not_stand_for_two_shares_nor_the_requester_for_one(desk, cast):
+    """Each share for itself would be content: with the one of storage, who is also anybody."""
+    group("storage", cast.osei, cast.rivera)
+    policy(shares={"storage": 1, "": 1})
+    asked = desk.request()
+    approve = "UPDATE failovers_failover SET state = 'approved' WHERE request_id = %s"
+    _decide(asked, cast.osei.person, groups=",storage,")
+    assert "enough other people" in _refused(approve, asked.pk)
+    with guards_aside():  # and with a false copy of the requester, which nothing else would let in
+        _decide(asked, asked.requester, requester=cast.lind.person, groups=",storage,")
+    assert "enough other people" in _refused(approve, asked.pk)
+    _decide(asked, cast.lind.person)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(approve, [asked.pk])
+    assert asked.failovers.get().state == State.APPROVED
