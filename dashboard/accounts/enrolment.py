@@ -33,11 +33,10 @@ def new_secret() -> str:
     return secret
 
 
-def totp_picture(user: User, secret: str) -> tuple[str, str]:
-    """The address that an app understands, and its QR code as SVG."""
+def totp_picture(user: User, secret: str) -> str:
+    """The QR code, as SVG, from which an app takes the secret."""
     adapter = Adapter()
-    url: str = adapter.build_totp_url(user, secret)
-    return url, adapter.build_totp_svg(url)
+    return adapter.build_totp_svg(adapter.build_totp_url(user, secret))
 
 
 @transaction.atomic

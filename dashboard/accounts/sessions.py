@@ -27,6 +27,7 @@ from dashboard.accounts.models import User
 from dashboard.database import database_now
 
 _HOW, _SEEN, _TOLD = "signed_in", "seen", "told"
+_HALF_WAY_IN = timedelta(minutes=15)  # between password and second factor, or at the identity provider
 _TOUCH_EVERY = timedelta(minutes=1)  # a row need not be written for every click; idle sessions end up to this earlier
 
 
@@ -49,11 +50,14 @@ class SessionStore(db.SessionStore):
     def create_model_instance(self, data: dict[str, Any]) -> Session:
         now = database_now()
         data.setdefault(_SEEN, now.isoformat())
-        self._ends = self._ends or now + settings.SESSION_ABSOLUTE
+        if SESSION_KEY in data:
+            self._ends = ends = self._ends or now + settings.SESSION_ABSOLUTE
+        else:
+            self._ends, ends = None, now + _HALF_WAY_IN
         return Session(
             session_key=self._get_or_create_session_key(),  # type: ignore[attr-defined]  # absent from the stubs
             session_data=self.encode(data),
-            expire_date=self._ends,
+            expire_date=ends,
         )
 
     def start_over(self) -> None:
@@ -63,7 +67,8 @@ class SessionStore(db.SessionStore):
 
 def begin(request: HttpRequest, user: User, how: list[str], *, provider: bool = False) -> None:
     """Sign this browser in. `how` names what was proved, in the words of a sentence: "password", "TOTP". `provider`: an
-    identity provider vouches for it, and a second factor was its business."""
+    identity provider vouches for it, and a second factor was its business. Sessions that are over are forgotten."""
+    Session.objects.filter(expire_date__lt=Now()).delete()
     login(request, user, backend="django.contrib.auth.backends.ModelBackend")
     if isinstance(request.session, SessionStore):
         request.session.start_over()

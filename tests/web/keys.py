@@ -34,6 +34,9 @@ class App:
         return format_hotp_value(hotp_value(self.secret, int(now.timestamp()) // 30 + step))
 
 
+FLAG = AuthenticatorData.FLAG
+
+
 class Key:
     """A security key: makes a credential, signs challenges, and counts."""
 
@@ -45,14 +48,16 @@ class Key:
         made = AttestedCredentialData.create(
             b"\0" * 16, self.id, ES256.from_cryptography_key(self._private.public_key())
         )
-        data = AuthenticatorData.create(self._rp(options["publicKey"]["rp"]["id"]), 0x41, self.counter, made)
+        data = AuthenticatorData.create(
+            self._rp(options["publicKey"]["rp"]["id"]), FLAG.UP | FLAG.AT, self.counter, made
+        )
         client = self._client("webauthn.create", options)
         attested = AttestationObject.create("none", data, {})
         return self._answer({"clientDataJSON": client, "attestationObject": bytes(attested)})
 
     def get(self, options: dict[str, Any]) -> str:
         self.counter += 1
-        data = AuthenticatorData.create(self._rp(options["publicKey"]["rpId"]), 0x01, self.counter)
+        data = AuthenticatorData.create(self._rp(options["publicKey"]["rpId"]), FLAG.UP, self.counter)
         client = self._client("webauthn.get", options)
         signature = self._private.sign(bytes(data) + sha256(client), ec.ECDSA(SHA256()))
         return self._answer({"clientDataJSON": client, "authenticatorData": bytes(data), "signature": signature})
@@ -99,7 +104,7 @@ def add_app(client: Client, **confirmed: str) -> tuple[App, Any]:
     return app, client.post("/account/app/", fields | (confirmed or {"confirm_password": PASSWORD}))
 
 
-def add_key(client: Client, key: Key | None = None, **confirmed: str) -> tuple[Key, Any]:
+def add_key(client: Client, key: Key | None = None, /, **confirmed: str) -> tuple[Key, Any]:
     key, page = key or Key(), client.get("/account/key/")
     fields = {
         "name": "blue key",

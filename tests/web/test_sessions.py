@@ -14,7 +14,7 @@ from dashboard.audit.models import Entry
 from dashboard.database import database_now
 from tests.conftest import Cast
 from tests.web.fleet import browser
-from tests.web.keys import hidden, sign_in
+from tests.web.keys import add_app, hidden, sign_in
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.web.desk_urls")]
 
@@ -127,3 +127,19 @@ def test_how_and_when_somebody_signed_in_is_kept_with_the_session(cast: Cast):
     client = Client()
     sign_in(client, "k.osei")
     assert client.session["signed_in"]["how"] == ["password"]
+
+
+def test_rows_of_sessions_that_are_over_go_with_the_next_sign_in(client: Client):
+    later(hours=13)
+    sign_in(Client(), "a.rivera")
+    assert Session.objects.count() == 1
+
+
+def test_whoever_is_half_way_in_has_a_quarter_of_an_hour(cast: Cast):
+    browsing = browser(cast.osei)
+    add_app(browsing)
+    Session.objects.all().delete()
+    half = Client()
+    sign_in(half, "k.osei")
+    end = Session.objects.get().expire_date
+    assert database_now() + timedelta(minutes=14) < end <= database_now() + timedelta(minutes=15)

@@ -102,10 +102,11 @@ def codes(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def remove_factor(request: HttpRequest, pk: int) -> HttpResponse:
     user = signed_in(request)
-    row = next((row for row in factors.of(user).rows if row.pk == pk), None)
+    found = factors.of(user)
+    row = next((row for row in found.rows if row.pk == pk), None)
     if row is None or row.type == factors.Kind.RECOVERY_CODES:
         raise Http404
-    shown: dict[str, Any] = {"row": row, "last": len([*factors.of(user).keys]) + bool(factors.of(user).app) == 1}
+    shown: dict[str, Any] = {"row": row, "last": len(found.keys) + bool(found.app) == 1}
     status = 200
     if request.method == "POST":
         forms.read(request.POST, confirm.FIELDS)
@@ -121,15 +122,13 @@ def remove_factor(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _app_page(request: HttpRequest, secret: str, error: Refused | None = None) -> HttpResponse:
     user = signed_in(request)
-    url, picture = enrolment.totp_picture(user, secret)
+    picture = enrolment.totp_picture(user, secret)
     shown = {
-        "url": url,
         "secret": " ".join(secret[at : at + 4] for at in range(0, len(secret), 4)),
         "signed": signing.dumps([user.pk, secret], salt=_SALT),
         "picture": f"data:image/svg+xml;base64,{b64encode(picture.encode()).decode()}",
         "confirm": confirm.offer(request, OPERATION, "add app"),
         "error": error,
-        "there": factors.of(user).app,
     }
     return render(request, "accounts/add_app.html", shown, status=422 if error else 200)
 
