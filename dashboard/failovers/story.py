@@ -31,13 +31,14 @@ class Line:
     kind: str = ""
 
 
+MOST_OF_SEVERAL = 60
 MOST = 500  # lines of the ledger; a request for many relationships has more, and each of them its own page
 
 
 def log(asked: Request, only: Failover | None = None) -> list[Line]:
     """Of a request and all that it carries, or of it and the one failover of a page. What the readings of many showed
     stands on the page of each."""
-    failovers = [only] if only else list(asked.failovers.select_related("request", "relationship__cluster"))
+    failovers = [only] if only else list(asked.failovers.select_related("relationship__cluster"))
     names = {asked.number, *(failover.number for failover in failovers)}
     entries = Entry.objects.filter(object__in=names).order_by("-seq")[:MOST]
     if len(failovers) > 1:
@@ -50,7 +51,7 @@ def log(asked: Request, only: Failover | None = None) -> list[Line]:
 
 
 def _of_several(entries: list[Entry], asked: Request) -> list[Line]:
-    """Each says whose it is, `/3`; what was decided on all at once is told once."""
+    """The newest. Each says whose it is, `/3`; what was decided on all at once is told once."""
     lines: list[Line] = []
     decided: set[tuple[str, str]] = set()
     for entry in entries:
@@ -62,7 +63,7 @@ def _of_several(entries: list[Entry], asked: Request) -> list[Line]:
         else:
             whose = entry.object.removeprefix(asked.number)
             lines.append(replace(line, words=f"{whose} {line.words}" if whose else line.words))
-    return lines
+    return lines[-MOST_OF_SEVERAL:]
 
 
 def _entry(entry: Entry) -> Line:

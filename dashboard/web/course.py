@@ -91,7 +91,7 @@ class Course:
             return self.concern_words
         if self.state in (State.REFUSED, State.STOPPED, State.CLOSED):
             return self.failover.outcome_words
-        return self.trouble if self.state is State.APPROVED else ""
+        return self.trouble if self.state is State.APPROVED and self.failover.attempts else ""
 
     @property
     def may_close(self) -> bool:
@@ -143,6 +143,8 @@ class Course:
 
     @cached_property
     def loss(self) -> Loss:
+        if self.failover.sent_at is None:
+            return reading.loss(self.situation)
         return reading.loss_of(self.failover, now=self.now)
 
     @cached_property
@@ -223,7 +225,7 @@ class Course:
 
     @cached_property
     def concern(self) -> Concern | None:
-        return readings.concern(self.failover, self.now)
+        return readings.concern(self.failover, self.now) if self.on_the_cluster else None
 
     @property
     def concern_words(self) -> str:
@@ -289,6 +291,10 @@ class Course:
         row = self.failover.relationship
         found = history.earlier(row, user=self.whole.user, before_request=self.asked.pk)
         return [(each, page_of(each.number)) for each in found]
+
+    @property
+    def earlier_count(self) -> int:
+        return self.whole.earlier_counts[self.failover.relationship_id]
 
     @cached_property
     def last_took(self) -> timedelta | None:

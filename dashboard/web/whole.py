@@ -287,6 +287,13 @@ class Whole:
         """The one that loses most; one whose loss is not known comes before all others."""
         return max(self.courses, key=lambda course: (course.loss.kind == "unknown", course.loss.length or timedelta(0)))
 
+    @cached_property
+    def earlier_counts(self) -> Counter[int]:
+        """How often each relationship was to be failed over before, as far as this person may see."""
+        rows = [failover.relationship_id for failover in self.failovers]
+        before = Failover.objects.visible_to(self.user).filter(relationship__in=rows, request__lt=self.asked.pk)
+        return Counter(before.values_list("relationship_id", flat=True))
+
     # ── Around it ──
 
     @cached_property

@@ -339,6 +339,18 @@ def test_the_page_of_all_is_quiet_while_nothing_changes_and_told_when_one_does(d
     assert "#part-standing" in told
 
 
+def test_what_was_done_before_is_told_with_each_and_in_full_on_its_own_page(desk, cast, rows):
+    before = asked(cast.rivera, rows[:2])
+    decide(browser(cast.osei), before, decision="reject", comment="The source is back.")
+    number = asked(cast.rivera, rows)
+    root = parsed(browser(cast.osei).get(f"/failovers/{number}/"))
+    counted = ["1 earlier failover or drill" in root.one(id=f"item-{place}").text for place in (1, 2, 3, 4)]
+    assert counted == [True, True, False, False]
+    own = parsed(browser(cast.osei).get(f"/failovers/{number}/2/"))
+    assert f"{before}/2: Rejected" in own.text
+    assert f"/failovers/{before}/2/" in {each.attrs.get("href") for each in own.all("a")}
+
+
 def test_the_wall_and_the_list_show_it_as_one(desk, cast, rows):
     number = asked(cast.rivera, rows)
     decide(browser(cast.osei), number)

@@ -74,6 +74,7 @@ def _sheet(request: HttpRequest, number: str, place: int = 0) -> Sheet:
     )
     readings = Observation.objects.filter(relationship=OuterRef("relationship"), at__gte=OuterRef("request__made_at"))
     rows = Failover.objects.visible_to(user).select_related("request__requester", "relationship__cluster")
+    rows = rows.defer("request__facts_seen", "request__plan")  # long, the same in each row, and no poll needs them
     rows = (
         rows.filter(request=pk)
         .order_by("position")

@@ -163,11 +163,15 @@ def _rows(clusters: list[Cluster]) -> list[Relationship]:
 def _side(rows: list[Relationship], clusters: list[Cluster], now: datetime, user: User) -> dict[str, Any]:
     names = [cluster.name for cluster in clusters]
     open_now = Failover.objects.visible_to(user).filter(state__in=STARTED, relationship__cluster__in=clusters)
-    failovers = list(open_now.select_related("request", "relationship__cluster").order_by("approved_at", "pk"))
+    failovers = list(
+        open_now.select_related("request", "relationship__cluster")
+        .defer("request__facts_seen")
+        .order_by("approved_at", "pk")
+    )
     running = [_running(failover, now) for failover in failovers if failover.request.size == 1]
     several = {failover.request_id: failover for failover in failovers if failover.request.size > 1}
     running += [_running_several(one, now) for one in several.values()]
-    concerns = [failover for failover in failovers if readings.concern(failover, now)]
+    concerns = [f for f in failovers if f.state in ON_THE_CLUSTER and readings.concern(f, now)]
     holds = [hold for hold in Hold.objects.filter(lifted_at=None) if not hold.scope or hold.scope in names]
     waiting = _waiting(clusters, user)
     return {
