@@ -17,6 +17,7 @@ from dashboard.accounts.models import AccessRefusals, User
 from dashboard.audit.chain import SYSTEM
 from dashboard.audit.models import Entry
 from dashboard.failovers import holds
+from dashboard.failovers.models import Policy
 from dashboard.fleet.models import Cluster, Relationship
 from dashboard.web.live import cached_seen, pulse
 from tests.conftest import PASSWORD, Cast
@@ -101,6 +102,15 @@ def test_the_source_side_is_told_only_by_a_source_that_the_person_sees(fleet: Fl
         told.append("reported it, read at" in ours)
         assert "reported it, read at" not in theirs
     assert any(told)
+
+
+def test_a_policy_of_another_cluster_is_not_listed(fleet: Fleet, west: User, cast: Cast) -> None:
+    for name in ("dr-west", "dr-east"):
+        Policy.objects.create(name=f"of-{name}", cluster=name, shares=[{"group": "", "count": 1}])
+    body = browser(west).get("/policies/").content.decode()
+    assert "of-dr-west" in body
+    assert "dr-east" not in body
+    assert "of-dr-east" in browser(cast.viewer).get("/policies/").content.decode()
 
 
 def test_the_button_stands_only_where_the_person_may_ask(fleet: Fleet) -> None:
