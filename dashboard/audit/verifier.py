@@ -582,7 +582,7 @@ def check(
     said: list[str] = []
     bad = _check_export(Export(export), notes, head, said) if export else Against(notes or ()).rest(2**63)
     if bad is None and notes is not None:
-        said.append(f"{notes.count:,} checkpoints are signed, and each follows the one before.")
+        said.append(f"Checkpoints: {notes.count:,}, each signed, each following the one before.")
         if notes.believed:
             said.append(f"Their key was believed as it stands in the file; compare it: {key_text(notes.believed)}")
     return said, bad
@@ -613,8 +613,8 @@ def _check_export(
         return Bad(walk.last, "head", f"The last entry, {walk.last}, has another hash than the one given.")
     said.extend(_told(export, walk))
     if notes is not None:
-        where = f"{against.matched:,} of the checkpoints are about one of these entries and agree"
-        said.append(f"{where}; {against.apart:,} are about others.")
+        where = f"Checkpoints about these entries: {against.matched:,}, and they agree"
+        said.append(f"{where}; about others: {against.apart:,}.")
     return None
 
 

@@ -99,7 +99,7 @@ def test_what_it_signs_verifies_against_an_export() -> None:
     data = b"".join(export.jsonl(Entry.objects.all(), export.now()))
     said, bad = check(io.BytesIO(data), notes())
     assert bad is None
-    assert "3 of the checkpoints are about one of these entries and agree; 0 are about others." in said
+    assert "Checkpoints about these entries: 3, and they agree; about others: 0." in said
 
 
 def test_a_ledger_that_was_changed_since_is_not_signed_any_further() -> None:

@@ -59,7 +59,7 @@ def sign(count: int) -> None:
 
 def is_whole(text: str, count: int) -> bool:
     said, bad = check(None, io.BytesIO(text.encode()))
-    return bad is None and said[0].startswith(f"{count} checkpoints")
+    return bad is None and said[0].startswith(f"Checkpoints: {count},")
 
 
 def no_wait(name: str) -> None:

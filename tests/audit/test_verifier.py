@@ -330,8 +330,8 @@ def test_checkpoints_that_agree_are_counted(entries: list[Entry], notary: Notary
     said, bad = check(io.BytesIO(exported(first=3)), io.BytesIO("\n".join(notes).encode()), keys=[public(OLD)])
     assert bad is None
     assert said[2:] == [
-        "3 of the checkpoints are about one of these entries and agree; 1 are about others.",
-        "4 checkpoints are signed, and each follows the one before.",
+        "Checkpoints about these entries: 3, and they agree; about others: 1.",
+        "Checkpoints: 4, each signed, each following the one before.",
     ]
 
 
@@ -423,7 +423,7 @@ def test_a_note_that_a_crash_cut_off_is_passed_over_when_it_stands_whole_below(
     first, second = notary.sign(1, bytes(entries[0].hash), OLD), notary.sign(2, bytes(entries[1].hash), OLD)
     said, bad = check(None, io.BytesIO(f"{first}\n{second[:150]}\n{second}\n{second}\n".encode()))
     assert bad is None
-    assert said[0].startswith("2 checkpoints")
+    assert said[0].startswith("Checkpoints: 2,")
     for cut in (f"{first}\n{second[:150]}\n", f"{first[:150]}\n{second}", f"{first}{second}nonsense\n", "nonsense"):
         _, bad = check(None, io.BytesIO(cut.encode()))
         assert bad is not None

@@ -79,7 +79,7 @@ def test_a_copy_elsewhere_proves_itself(ended, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"All 7 files of the evidence pack of {ended.number} are the ones that were packed." in done.stdout
     assert "are what was written, in order." in done.stdout
-    assert "1 of the checkpoints are about one of these entries and agree" in done.stdout
+    assert "Checkpoints about these entries: 1, and they agree" in done.stdout
 
 
 def test_another_key_than_the_one_that_is_trusted_is_not_believed(ended, tmp_path):

@@ -53,11 +53,11 @@ def copy_of_the_database(folder: Path) -> Callable[[], None]:
     host, user = str(connection.settings_dict["HOST"]), str(connection.settings_dict["USER"])
     to = ["-h", host, "-U", user, "-d", name]
     dump = folder / "backup.sql"
-    subprocess.run([find_programs() / "pg_dump", *to, "--clean", "--if-exists", "-f", dump], check=True)
+    subprocess.run([str(find_programs() / "pg_dump"), *to, "--clean", "--if-exists", "-f", str(dump)], check=True)
 
     def restore() -> None:
         connections.close_all()
-        command = [find_programs() / "psql", *to, "-q", "-v", "ON_ERROR_STOP=1", "-1", "-f", dump]
+        command = [str(find_programs() / "psql"), *to, "-q", "-v", "ON_ERROR_STOP=1", "-1", "-f", str(dump)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
     return restore

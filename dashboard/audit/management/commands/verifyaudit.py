@@ -37,11 +37,11 @@ class Command(BaseCommand):
         try:
             keys = options["key"]
             with ExitStack() as stack:
-                files = [
+                export, notes = (
                     stack.enter_context(options[name].open("rb")) if options[name] else None
                     for name in ("jsonl", "checkpoints")
-                ]
-                whole = self._export(*files, keys) if files[0] else self._database(files[1], keys, options)
+                )
+                whole = self._export(export, notes, keys) if export else self._database(notes, keys, options)
         except (OSError, Unreadable, ValueError) as error:
             self.stdout.write(f"Not checked: {error}")
             sys.exit(2)
