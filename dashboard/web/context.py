@@ -13,10 +13,11 @@ from dashboard.accounts.models import User
 from dashboard.accounts.people import may_see_audit
 from dashboard.accounts.roles import Role
 from dashboard.audit import checkpoints
-from dashboard.failovers import policy_lint, reminders
+from dashboard.failovers import reminders
 from dashboard.failovers.models import Hold, Request
 from dashboard.notifications.told import Trouble, troubles
 from dashboard.web.build import build
+from dashboard.web.linted import linted
 from dashboard.web.live import Pulse, pulse
 
 
@@ -102,7 +103,7 @@ class Desk:
     @cached_property
     def policy_reds(self) -> int:
         """For admins: how many ways there are in which a policy could not be satisfied tonight."""
-        return sum(each.level == "red" for each in policy_lint.lint()) if self.is_admin else 0
+        return sum(each.level == "red" for each in linted()) if self.is_admin else 0
 
 
 def desk(request: HttpRequest) -> dict[str, Desk]:

@@ -69,6 +69,15 @@ class Fragments:
             log.warning("Redis does not answer; fragments are rendered anew for %.0f s: %s", AWAY, error)
 
 
+def remembered(key: str, compute: Callable[[], str], *, seconds: float) -> str:
+    """`compute()`, or what somebody got from it within the last `seconds`. Without Redis it is computed each time."""
+    if (found := fragments().get(key)) is not None:
+        return found.decode()
+    made = compute()
+    fragments().put(key, made.encode(), seconds=seconds)
+    return made
+
+
 @cache
 def fragments() -> Fragments:
     """The store of this process."""

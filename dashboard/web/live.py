@@ -26,7 +26,7 @@ from dashboard.failovers.lifecycle import State
 from dashboard.failovers.models import Failover
 from dashboard.fleet.models import Cluster
 from dashboard.web.build import build
-from dashboard.web.fragments import fragments
+from dashboard.web.fragments import fragments, remembered
 
 KEEP_FRAGMENT = 60.0
 KEEP_SEEN = 1.0
@@ -82,12 +82,7 @@ def _ask_pulse(user: User) -> str:
 def cached_seen(user: User, key: str, compute: Callable[[], str]) -> str:
     """`compute()`, or what a poll of somebody with the same scope got from it within the last second. `key` names all
     else that it depends on."""
-    key = f"seen:{_digest(key, _scope(user))}"
-    if (found := fragments().get(key)) is not None:
-        return found.decode()
-    seen = compute()
-    fragments().put(key, seen.encode(), seconds=KEEP_SEEN)
-    return seen
+    return remembered(f"seen:{_digest(key, _scope(user))}", compute, seconds=KEEP_SEEN)
 
 
 def live_answer(

@@ -13,10 +13,8 @@ import pytest
 @pytest.fixture(autouse=True)
 def _no_fragment_outlives_its_test() -> Iterator[None]:
     from dashboard.web.fragments import fragments
-    from dashboard.web.views import meta
 
     fragments.cache_clear()
-    meta._linted.cache_clear()
     yield
     fragments.cache_clear()
 

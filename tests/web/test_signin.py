@@ -372,7 +372,13 @@ def test_health_says_that_pages_can_be_made() -> None:
     answer = Client().get("/health/")
     assert (answer.status_code, answer.json()) == (
         200,
-        {"ok": True, "database": "answers", "sweep_seconds_ago": None, "policies": "in order"},
+        {
+            "ok": True,
+            "database": "answers",
+            "sweep_seconds_ago": None,
+            "policies": "in order",
+            "checkpoints": {"entry": 0, "late": []},
+        },
     )
 
 

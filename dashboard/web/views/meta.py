@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime
-from functools import lru_cache
-from time import monotonic
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError
@@ -17,11 +15,11 @@ from dashboard.audit import checkpoints
 from dashboard.database import database_now
 from dashboard.failovers import policy_lint
 from dashboard.failovers.models import Heartbeat
+from dashboard.web.linted import linted
 
 log = logging.getLogger(__name__)
 
 LARGEST_REPORT = 8192
-LINTED_FOR = 30  # seconds: probes come often, and lint looks at every relationship
 
 
 @login_not_required
@@ -33,7 +31,7 @@ def health(_request: HttpRequest) -> JsonResponse:
     try:
         now = database_now()
         beat: datetime | None = Heartbeat.objects.filter(driver="sweep").values_list("at", flat=True).first()
-        policies = _linted(int(monotonic() // LINTED_FOR))
+        policies = policy_lint.summary(linted())
         record = checkpoints.standing(now)
     except DatabaseError:
         log.exception("The database does not answer.")
@@ -42,11 +40,6 @@ def health(_request: HttpRequest) -> JsonResponse:
     signed = {"entry": record.seq, "late": record.late}
     answer = {"ok": True, "database": "answers", "sweep_seconds_ago": late, "policies": policies, "checkpoints": signed}
     return JsonResponse(answer)
-
-
-@lru_cache(maxsize=1)
-def _linted(_while: int) -> str:
-    return policy_lint.summary(policy_lint.lint())
 
 
 @csrf_exempt
