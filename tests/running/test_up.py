@@ -191,7 +191,7 @@ def test_the_demo_has_clusters_people_and_a_tour_and_forgets_everything(tmp_path
         [data] = tmp_path.glob("failover-desk-demo-*")
         assert here.program.says(f"Failover Desk runs at {here.url}")
         assert [number for number in range(1, 6) if f"\n  {number}. " in here.program.output()] == [1, 2, 3, 4, 5]
-        for name in ("a.rivera", "s.tanaka", "j.lind", "k.osei", "m.okafor", "n.adeyemi", "wall"):
+        for name in ("a.rivera", "s.tanaka", "j.lind", "k.osei", "m.okafor", "n.adeyemi", "p.novak", "wall"):
             assert name in here.program.output()
         with signed_in(here, "a.rivera", "demo") as browser:
             eventually(lambda: "/dr/dc1/finance" in browser.get(here.url).text)

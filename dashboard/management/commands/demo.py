@@ -43,6 +43,7 @@ CAST = {
     "k.osei": "approver",
     "m.okafor": "auditor",
     "n.adeyemi": "admin",
+    "p.novak": "admin",
     "wall": "viewer",
 }
 GROUPS = {"storage": ("j.lind",), "security": ("k.osei",)}
@@ -64,7 +65,10 @@ Failover Desk runs at {url}
   3. Copy the link of the request. In a private window sign in as j.lind, see what has changed, and approve.
   4. Watch either window: make-writable is sent once, the target reverts, and in about half a minute it says
      "The target is writable".
-  5. Sign in as m.okafor and read who did what at {url}audit/; put {url}wall/ on a screen as wall.
+  5. A whole site: "Select several…" on the list, one request, one decision, each on its own course. Nobody
+     awake? The policy of /dr/dc1 allows break-glass; that of /hub/pos-14 wants storage and security.
+  6. Sign in as m.okafor: who did what at {url}audit/, and the evidence pack on the failover's page. As
+     n.adeyemi: {url}policies/, where p.novak confirms what weakens. Put {url}wall/ on a screen.
 
 Ctrl-C stops it{forgets}.
 """
