@@ -11,6 +11,7 @@ import pytest
 
 from dashboard.audit import chain, sinks
 from dashboard.audit.models import Sink
+from dashboard.database import database_now
 from dashboard.management.commands import relay
 from tests.audit.ledger import tamper, write
 from tests.web.fleet import browser, parsed
@@ -46,7 +47,7 @@ def test_every_follower_is_there(name: str) -> None:
 def test_late_checkpoints_are_told_to_those_who_care_and_to_monitors(cast: Any, settings: Any) -> None:
     settings.CHECKPOINT_KEY = urlsafe_b64encode(bytes(32)).decode()
     write(1)
-    late = chain.stamp(chain.database_now() - timedelta(minutes=10))[:-1].replace("T", " ")
+    late = chain.stamp(database_now() - timedelta(minutes=10))[:-1].replace("T", " ")
     tamper("UPDATE audit_entry SET at = %s WHERE seq = 1", (late,))
     for user, told in ((cast.okafor, True), (cast.admin, True), (cast.rivera, False), (cast.viewer, False)):
         text = parsed(browser(user).get("/approvals/")).text
