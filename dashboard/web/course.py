@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from dashboard.failovers import eyes, history, preflight, reading, readings
@@ -24,9 +23,9 @@ from dashboard.failovers.plan import Item
 from dashboard.failovers.preflight import Check, Situation, Verdict
 from dashboard.failovers.reading import Fact, Loss
 from dashboard.failovers.readings import Closable
-from dashboard.fleet import jobs
 from dashboard.fleet.jobs import Estimate
-from dashboard.fleet.models import Observation, Relationship
+from dashboard.fleet.models import Observation
+from dashboard.web import before
 from dashboard.web.revert import Progress, progress_of, shown_since_sent
 from dashboard.web.standing import outcome, standing
 
@@ -150,7 +149,7 @@ class Course:
     @cached_property
     def bytes(self) -> Estimate | None:
         """Of what is lost, where the jobs before allow one."""
-        return estimate_of(self.failover.relationship, self.loss)
+        return before.estimate_of(self.failover.relationship, self.loss)
 
     @property
     def loss_then(self) -> timedelta | None:
@@ -290,7 +289,7 @@ class Course:
         """What was done to this relationship before, and where its page is."""
         row = self.failover.relationship
         found = history.earlier(row, user=self.whole.user, before_request=self.asked.pk)
-        return [(each, page_of(each.number)) for each in found]
+        return [(each, before.page_of(each.number)) for each in found]
 
     @property
     def earlier_count(self) -> int:
@@ -298,32 +297,13 @@ class Course:
 
     @cached_property
     def last_took(self) -> timedelta | None:
-        return took_last(self.failover.relationship_id)
+        return before.took_last(self.failover.relationship_id)
 
     @property
     def read_again_at(self) -> datetime | None:
         """The reading that confirmed a refusal."""
         at = (self.failover.answer or {}).get("read_again")
         return datetime.fromisoformat(at) if at else None
-
-
-def page_of(number: str) -> str:
-    """Of `FO-1042`, or of `FO-1042/3` among those of its request."""
-    asked, _slash, place = number.partition("/")
-    return reverse("failover-item", args=(asked, int(place))) if place else reverse("failover", args=(asked,))
-
-
-def estimate_of(row: Relationship, loss: Loss) -> Estimate | None:
-    """In bytes, of what is lost; None where nothing is, or where the jobs before do not tell."""
-    if loss.kind != "lost" or loss.since is None or loss.until is None:
-        return None
-    return jobs.estimate(row, since=loss.since, until=loss.until)
-
-
-def took_last(relationship_pk: int) -> timedelta | None:
-    """How long the last failover of this relationship took, from sending to writable; None when there was none."""
-    done = Failover.objects.filter(relationship=relationship_pk, state=State.SUCCEEDED).order_by("-ended_at").first()
-    return done.ended_at - done.sent_at if done and done.ended_at and done.sent_at else None
 
 
 def listed(names: list[str]) -> str:

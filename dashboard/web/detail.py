@@ -16,14 +16,15 @@ from django.utils.translation import gettext as _
 
 from dashboard.accounts.models import User
 from dashboard.failovers.lifecycle import State
-from dashboard.failovers.models import Failover
+from dashboard.failovers.models import Failover, Request
 from dashboard.failovers.story import Line
 from dashboard.fleet.health import ACTIVE_STATES
 from dashboard.fleet.models import Cluster, Relationship, Source, Trouble
 from dashboard.web import chart
+from dashboard.web.before import page_of
 from dashboard.web.guards import not_for
 from dashboard.web.overview import digest
-from dashboard.web.rows import Row, failover_href, is_stale, path_shown, read_age, rows_of, shown, took_of
+from dashboard.web.rows import Row, is_stale, path_shown, read_age, rows_of, shown, took_of
 from dashboard.words import clock, duration
 
 EVENTS_FIRST, EVENTS_ALL = 12, 500
@@ -39,6 +40,7 @@ class Operation:
     kind: str
     words: str
     detail: str
+    asked: Request
 
 
 def find(user: User, name: str, identifier: str) -> Relationship:
@@ -278,4 +280,5 @@ def _operation(failover: Failover) -> Operation:
     detail = f"{asked.made_at:%Y-%m-%d}, {asked.requester_label}"
     if approved:
         detail += _(", approved by %s") % ", ".join(approved)
-    return Operation(failover.number, failover_href(failover.number), _KINDS.get(state, "active"), words, detail)
+    href, kind = page_of(failover.number), _KINDS.get(state, "active")
+    return Operation(failover.number, href, kind, words, detail, asked)

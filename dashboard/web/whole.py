@@ -82,10 +82,6 @@ class Whole:
         return not any(failover.state in OPEN for failover in self.failovers)
 
     @property
-    def started(self) -> bool:
-        return any(failover.approved_at for failover in self.failovers)
-
-    @property
     def cadence(self) -> int | None:
         """None when it has ended."""
         if self.waiting:
@@ -202,11 +198,6 @@ class Whole:
     @property
     def decide_left(self) -> int:
         return max(int((self.asked.decide_by - self.now).total_seconds()), 0)
-
-    @property
-    def run_by(self) -> datetime | None:
-        """Until when what is approved may start."""
-        return max((failover.run_by for failover in self.failovers if failover.run_by), default=None)
 
     @property
     def may_cancel(self) -> bool:

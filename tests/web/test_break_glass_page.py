@@ -105,7 +105,7 @@ def test_it_does_not_start_where_no_policy_allows_it_whatever_is_posted(desk, ca
 # ── The mark ──
 
 
-def test_it_is_marked_wherever_it_appears(broken, cast):
+def test_it_is_marked_wherever_it_appears(allowed, broken, cast):
     page = parsed(browser(cast.viewer).get(f"/failovers/{broken.number}/"))
     assert page.one("h1").one("span", "glass-tag").text == "Break-glass"
     assert "glass" in page.one("div", "page-head").classes
@@ -113,6 +113,8 @@ def test_it_is_marked_wherever_it_appears(broken, cast):
     assert [each.text for each in listed.all("span", "glass-tag")] == ["Break-glass"] * 2  # to review, and decided
     assert "Glass broken" in page.one("ol", "steps").text
     assert "Nobody: break-glass" in page.text
+    history = parsed(browser(cast.viewer).get(address(allowed).removesuffix("fail-over/")))
+    assert [each.text for each in history.all("span", "glass-tag")] == ["Break-glass"]
     badge = parsed(browser(cast.viewer).get("/")).one("a", "badge")
     assert badge.text == f"{broken.number} Break-glass"
     assert "glass-tag" in badge.classes

@@ -26,7 +26,7 @@ from dashboard.failovers.models import Mode, Request
 from dashboard.failovers.preflight import Verdict
 from dashboard.fleet.models import Relationship
 from dashboard.web import confirm, forms
-from dashboard.web.course import estimate_of, took_last
+from dashboard.web.before import estimate_of, took_last
 from dashboard.web.detail import find
 from dashboard.web.guards import actor, kept, record_refusal, requires, signed_in
 from dashboard.web.live import live_answer, pulse

@@ -25,7 +25,8 @@ from dashboard.failovers.reading import Loss
 from dashboard.fleet.jobs import Estimate
 from dashboard.fleet.models import Cluster, Relationship
 from dashboard.web import forms
-from dashboard.web.course import estimate_of, listed
+from dashboard.web.before import estimate_of
+from dashboard.web.course import listed
 from dashboard.web.filters import Filter
 from dashboard.web.forms import Line
 from dashboard.web.guards import kept, not_for, record_refusal, requires, signed_in
