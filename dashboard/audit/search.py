@@ -18,7 +18,7 @@ from dashboard.audit.models import Entry
 from dashboard.audit.tags import REFUSALS, tags_of_kind
 
 PAGE = 100
-PATIENCE = 0.15  # seconds after which no further piece is begun
+PATIENCE = 0.1  # seconds after which no further piece is begun
 _PIECE = 5_000
 _ITEMS = 200  # a request for so many relationships at most has items FO-1042/1 and on
 # Entries are in order of their number; the clock may have been set back between two of them, but not by more than that.
