@@ -43,7 +43,8 @@ def test_all_verbs_and_drivers_at_once(site, cast, round_):
         lambda: site.ask_for(rows[::-1], by=cast.tanaka),
         lambda: execution.execute(driven[0]),
         lambda: execution.execute(driven[1]),
-        lambda: (conduct.expire_due(), reminders.remind(database_now())),
+        conduct.expire_due,
+        lambda: reminders.remind(database_now()),
         lambda: observe.observe(site.cluster.pk),
         hold_and_lift,
     )

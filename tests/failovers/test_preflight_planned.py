@@ -125,8 +125,9 @@ def test_the_source_must_be_read_only_and_it_is_said_who_says_so(copy, source, v
 
 def _since(seconds_before_the_point):
     """The recovery point is 03:05:00.000233."""
-    point = status().recovery_point.at
-    return point - timedelta(seconds=seconds_before_the_point)
+    point = status().recovery_point
+    assert point is not None
+    return point.at - timedelta(seconds=seconds_before_the_point)
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,7 @@ def test_what_was_seen_of_one_job_is_not_taken_for_another(lookout):
     point = RecoveryPoint.objects.latest("pk")
     assert point.at == lookout.row.recovery_point_at
     assert point.copied is None
+    assert point.covers is not None
     assert point.covers.total_seconds() > lookout.sim.every
 
 

@@ -30,7 +30,7 @@ def query(rows: list[Relationship]) -> str:
 
 
 def states(number: str) -> list[str]:
-    return list(Failover.objects.filter(request=number[3:]).order_by("position").values_list("state", flat=True))
+    return list(Failover.objects.filter(request=int(number[3:])).order_by("position").values_list("state", flat=True))
 
 
 # ── Choosing ──
@@ -289,7 +289,7 @@ def test_a_failover_among_several_has_a_page_without_the_decision(cast, rows):
 
 def step_all(desk: Desk, number: str, rounds: int = 1) -> None:
     for _ in range(rounds):
-        for failover in Failover.objects.filter(request=number[3:]).order_by("position"):
+        for failover in Failover.objects.filter(request=int(number[3:])).order_by("position"):
             if failover.state in (State.APPROVED, State.SENT, State.REVERTING):
                 desk.step(failover)
 
@@ -331,7 +331,7 @@ def test_the_page_of_all_is_quiet_while_nothing_changes_and_told_when_one_does(d
     client = browser(cast.osei)
     root = parsed(client.get(f"/failovers/{number}/"))
     assert polled(client, root).status_code == 204
-    desk.step(Failover.objects.get(request=number[3:], position=0))
+    desk.step(Failover.objects.get(request=int(number[3:]), position=0))
     answer = polled(client, root)
     assert answer.status_code == 200
     told = answer.content.decode()
@@ -367,7 +367,7 @@ def test_the_wall_and_the_list_show_it_as_one(desk, cast, rows):
 def test_what_has_not_started_can_be_taken_back(desk, cast, rows):
     number = asked(cast.rivera, rows)
     decide(browser(cast.osei), number)
-    desk.step(Failover.objects.get(request=number[3:], position=0))
+    desk.step(Failover.objects.get(request=int(number[3:]), position=0))
     client = browser(cast.rivera)
     root = parsed(client.get(f"/failovers/{number}/"))
     assert root.one("button", id="cancel-request").text == "Cancel the 3 that have not started"
