@@ -252,7 +252,7 @@ def _judge_durability(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]
             )
             if cursor.fetchone() == (True,):
                 yield Warning(
-                    "The account of DATABASE_URL owns the audit trail and could switch its guards off, or may change it.",
+                    "The account of DATABASE_URL owns the audit trail and could switch its guards off or change it.",
                     hint="Migrate as one account and run as another; docs/running.md shows how.",
                     id="dashboard.W002",
                 )

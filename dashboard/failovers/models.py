@@ -118,7 +118,7 @@ class Decision(models.Model):
     verdict = models.CharField(max_length=8, choices=[("approve", "Approved"), ("reject", "Rejected")])
     comment = models.TextField(blank=True)
     digest = models.CharField(max_length=64)
-    groups = models.CharField(max_length=600, default=",", help_text="The person's groups then: `,storage,security,`.")
+    groups = models.TextField(default=",", help_text="The person's groups then: `,storage,security,`.")
     auth = models.CharField(max_length=255, help_text="How the person signed in, and proved it again for this.")
     facts_seen = models.JSONField(help_text="What the person saw when deciding.")
     at = models.DateTimeField()

@@ -17,7 +17,7 @@ from dashboard.audit.models import Entry
 from dashboard.database import database_now
 from dashboard.failovers import readings
 from dashboard.failovers.conduct import REVIEW_WITHIN, REVIEWERS
-from dashboard.failovers.lifecycle import CONCERN_WORDS, ON_THE_CLUSTER, State
+from dashboard.failovers.lifecycle import CONCERN_WORDS, ON_THE_CLUSTER, Concern, State
 from dashboard.failovers.models import Failover, Request
 from dashboard.words import duration
 
@@ -63,19 +63,21 @@ def _lacks_reviews(asked: Request) -> str:
 def _concerns(now: datetime) -> None:
     on = Failover.objects.filter(state__in=ON_THE_CLUSTER).select_related("request", "relationship__cluster")
     for failover in on:
-        if readings.concern(failover, now):
-            _tell_once("failover.concern", failover.request, failover.number, partial(_concerned, failover.pk))
+        concern = readings.concern(failover, now)
+        if concern:
+            still = partial(_concerned, failover.pk, concern)
+            _tell_once("failover.concern", failover.request, failover.number, still, kind=concern)
 
 
-def _concerned(failover_pk: int) -> str:
+def _concerned(failover_pk: int, concern: Concern) -> str:
     failover = Failover.objects.select_related("request").get(pk=failover_pk)
-    concern = readings.concern(failover, database_now())
-    return f"{failover.number} needs a person: {CONCERN_WORDS[concern]}" if concern else ""
+    still = readings.concern(failover, database_now()) is concern
+    return f"{failover.number} needs a person: {CONCERN_WORDS[concern]}" if still else ""
 
 
-def _tell_once(tag: str, asked: Request, about: str, say: Callable[[], str]) -> None:
-    """`say` is asked when nobody can change the request any more; "": it is not so any longer."""
-    told = Entry.objects.filter(tag=tag, object=about)
+def _tell_once(tag: str, asked: Request, about: str, say: Callable[[], str], *, kind: str = "") -> None:
+    """Once for each `kind`. `say` is asked when nobody can change the request any more; "": it is not so any longer."""
+    told = Entry.objects.filter(tag=tag, object=about, payload__contains=f'"kind":"{kind}"')
     if told.exists():
         return
     with transaction.atomic():
@@ -83,4 +85,4 @@ def _tell_once(tag: str, asked: Request, about: str, say: Callable[[], str]) -> 
         Request.objects.select_for_update(of=("self",)).get(pk=asked.pk)
         words = "" if told.exists() else say()
         if words:
-            chain.append(tag, actor=SYSTEM, object=about, words=words)
+            chain.append(tag, actor=SYSTEM, object=about, words=words, detail={"kind": kind})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -19,16 +21,19 @@ from dashboard.web.course import listed
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """What the policies ask of a request that this person would make, and who could give it. `nobody`: what nobody
-    could, "" when all is well."""
+    could, "" when all is well. `at_once`: how many start at once on a cluster, where it is fewer than are asked for;
+    the others have no more time to start than these."""
 
     rules: Rules
     needed: str
     who: str
     nobody: str
+    at_once: int | None = None
 
 
 def terms(rows: Sequence[Relationship], user: User) -> Terms:
     rules = policies.rules_for(rows)
+    on = Counter(row.cluster_id for row in rows)
     able = eyes.able({row.cluster.name for row in rows}, excluding=user.person)
     groups = groups_of(able)
     impossible = lacking(rules.shares, {person: groups[person] for person in able})
@@ -49,6 +54,7 @@ def terms(rows: Sequence[Relationship], user: User) -> Terms:
         needed=needed(rules.shares),
         who=who,
         nobody=listed([of_group(share) for share in impossible]),
+        at_once=settings.AT_ONCE if max(on.values(), default=0) > settings.AT_ONCE else None,
     )
 
 

@@ -12,6 +12,8 @@ from dashboard.database import database_now
 from dashboard.failovers import conduct, reminders
 from dashboard.failovers.lifecycle import Refused, State
 from dashboard.failovers.models import Decision, Failover, Request, Review
+from dashboard.simulator import State as Api
+from dashboard.simulator import faults
 from tests.failovers.desk import pass_time, policy
 
 
@@ -188,3 +190,17 @@ def test_the_database_refuses_reviews_that_are_none(desk, cast):
             connection.cursor() as cursor,
         ):
             cursor.execute(statement)
+
+
+def test_each_kind_of_concern_is_told_once(desk):
+    failover = desk.sent(faults.lost_request(path="/make-writable"))
+    pass_time(181)
+    desk.step(failover)
+    for _ in range(2):
+        reminders.remind(database_now())
+    desk.sim.state = Api.RECONNECTING
+    desk.step(failover)
+    for _ in range(2):
+        reminders.remind(database_now())
+    words = Entry.objects.filter(tag="failover.concern").order_by("seq").values_list("payload", flat=True)
+    assert [("still established" in each, "reconnecting" in each) for each in words] == [(True, False), (False, True)]

@@ -393,3 +393,12 @@ def test_a_request_for_clusters_that_one_may_not_see_is_404(cast, rows):
         assert client.get(f"/failovers/{number}/{path}").status_code == 404
     for path in ("decide/", "cancel/", "2/close/"):
         assert client.post(f"/failovers/{number}/{path}", {"decision": "approve"}).status_code == 404
+
+
+def test_more_than_start_at_once_says_what_becomes_of_the_others(cast, rows, settings):
+    where = f"/fail-over/?{query(rows)}"
+    assert "the failover starts at once" in parsed(browser(cast.rivera).get(where)).text
+    settings.AT_ONCE = 2
+    words = parsed(browser(cast.rivera).get(where)).text
+    assert "2 at a time start on a cluster, in this order." in words
+    assert "What has not had its turn 15 min after the approval expires." in words

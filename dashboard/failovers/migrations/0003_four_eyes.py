@@ -89,7 +89,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='decision',
             name='groups',
-            field=models.CharField(default=',', help_text="The person's groups then: `,storage,security,`.", max_length=600),
+            field=models.TextField(default=',', help_text="The person's groups then: `,storage,security,`."),
         ),
         migrations.AddField(
             model_name='request',
