@@ -22,9 +22,12 @@ demo: $(PROD) ## simulated clusters, people to sign in as, and a tour (PORT=8000
 up: $(PROD) ## the desk for your own clusters (HOST, PORT, FAILOVER_DESK_DATA: docs/settings.md)
 	@exec $(PY) manage.py up --with-parent
 
+# Side by side where a test minds only itself; alone where real browsers and killed processes want the machine.
 test: $(DEV) ## all tests, on SQLite and then on PostgreSQL
-	@$(PY) -m pytest
-	@$(PY) -m pytest --db postgres -m "not journey"
+	@$(PY) -m pytest -n 2 -m "not journey and not faults"
+	@$(PY) -m pytest -m "journey or faults"
+	@$(PY) -m pytest --db postgres -n 2 -m "not journey and not faults"
+	@$(PY) -m pytest --db postgres -m faults
 
 check: lint types test ## all that must hold before a change is taken
 

@@ -135,7 +135,7 @@ def _request(user: User, actor: Actor, ask: Ask, rows: Sequence[Relationship]) -
         ticket=ask.ticket,
         plan=text,
         digest=plan.digest(text),
-        facts_seen=reading.frozen(seen),
+        facts_seen=reading.frozen(rows, seen),
         required=0 if ask.break_glass else rules.required,
         decide_by=now + rules.decide,
         run_seconds=int(rules.run.total_seconds()),

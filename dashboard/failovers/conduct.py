@@ -54,7 +54,7 @@ def approve(
         comment = said.comment(comment, otherwise=_SAY, tag=REFUSED)
         seen = reading.situations(failovers, now=database_now())
         _saw_what_changed(asked, seen, changed)
-        frozen = reading.frozen(seen)
+        frozen = reading.frozen([failover.relationship for failover in failovers], seen)
         shares, has = eyes.shares_of(asked), eyes.voters(eyes.approvals(asked))
         groups = groups_of([user.person_id])[user.person_id]
         if not eyes.counts(shares, has, user.person_id, groups):
@@ -106,7 +106,8 @@ def reject(*, user: User, actor: Actor, request_pk: int, digest: str, comment: s
     with transaction.atomic():
         asked, failovers = _undecided(user, request_pk, digest)
         comment = said.comment(comment, otherwise=_SAY, tag=REFUSED)
-        frozen = reading.frozen(reading.situations(failovers, now=database_now()))
+        seen = reading.situations(failovers, now=database_now())
+        frozen = reading.frozen([failover.relationship for failover in failovers], seen)
         groups = groups_of([user.person_id])[user.person_id]
         _vote(asked, user, "reject", comment, frozen, auth, groups)
         detail: dict[str, chain.JSON] = {"digest": digest, "comment": comment, "auth": auth}

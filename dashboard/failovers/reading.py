@@ -18,8 +18,10 @@ from dashboard.accounts.roles import Role
 from dashboard.failovers.models import Failover, Hold, Request
 from dashboard.failovers.planned import nothing_lost
 from dashboard.failovers.preflight import SKEW_TOLERATED, Check, Situation, Source, judge
+from dashboard.fleet import jobs
 from dashboard.fleet.access import Reading
 from dashboard.fleet.changes import state_words
+from dashboard.fleet.jobs import Estimate
 from dashboard.fleet.models import Cluster, Relationship, Trouble
 from dashboard.fleet.models import Source as SourceRow
 from dashboard.qumulo.records import parse_source_status
@@ -188,7 +190,7 @@ def facts(s: Situation) -> list[Fact]:
     ]
 
 
-def frozen(situations: Sequence[Situation]) -> dict[str, Any]:
+def frozen(rows: Sequence[Relationship], situations: Sequence[Situation]) -> dict[str, Any]:
     """What a person saw, as stored with a request or a decision, item by item: texts only."""
     return {
         "at": situations[0].now.isoformat(),
@@ -196,11 +198,16 @@ def frozen(situations: Sequence[Situation]) -> dict[str, Any]:
             {
                 "facts": [asdict(fact) for fact in facts(s)],
                 "checks": [asdict(check) for check in judge(s)],
-                "loss": loss(s).words,
+                "loss": _loss_in_full(row, loss(s)),
             }
-            for s in situations
+            for row, s in zip(rows, situations, strict=True)
         ],
     }
+
+
+def _loss_in_full(row: Relationship, lost: Loss) -> str:
+    estimate = in_bytes(row, lost)
+    return f"{lost.words}. {estimate.words} {estimate.method}" if estimate else lost.words
 
 
 def compare(asked: Request, position: int, now: list[Fact]) -> list[tuple[Fact, Fact, bool]]:
@@ -287,3 +294,10 @@ def loss_of(failover: Failover, *, now: datetime) -> Loss:
         return Loss("nothing", NOTHING_LOST, start, failover.sent_at)
     length = max(failover.sent_at - start, timedelta(0))
     return Loss("lost", f"Up to {duration(length)} lost", start, failover.sent_at, length)
+
+
+def in_bytes(row: Relationship, lost: Loss) -> Estimate | None:
+    """The same as data; None where nothing is lost, or where the jobs before do not tell."""
+    if lost.kind != "lost" or lost.since is None or lost.until is None:
+        return None
+    return jobs.estimate(row, since=lost.since, until=lost.until)

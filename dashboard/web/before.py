@@ -1,4 +1,4 @@
-"""What is known of a failover before it is asked for: what it would lose in bytes, and what was done before."""
+"""What is known of a failover before it is asked for: what was done before."""
 
 from __future__ import annotations
 
@@ -8,23 +8,12 @@ from django.urls import reverse
 
 from dashboard.failovers.lifecycle import State
 from dashboard.failovers.models import Failover
-from dashboard.failovers.reading import Loss
-from dashboard.fleet import jobs
-from dashboard.fleet.jobs import Estimate
-from dashboard.fleet.models import Relationship
 
 
 def page_of(number: str) -> str:
     """Of `FO-1042`, or of `FO-1042/3` among those of its request."""
     asked, _slash, place = number.partition("/")
     return reverse("failover-item", args=(asked, int(place))) if place else reverse("failover", args=(asked,))
-
-
-def estimate_of(row: Relationship, loss: Loss) -> Estimate | None:
-    """In bytes, of what is lost; None where nothing is, or where the jobs before do not tell."""
-    if loss.kind != "lost" or loss.since is None or loss.until is None:
-        return None
-    return jobs.estimate(row, since=loss.since, until=loss.until)
 
 
 def took_last(relationship_pk: int) -> timedelta | None:

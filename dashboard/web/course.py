@@ -149,7 +149,7 @@ class Course:
     @cached_property
     def bytes(self) -> Estimate | None:
         """Of what is lost, where the jobs before allow one."""
-        return before.estimate_of(self.failover.relationship, self.loss)
+        return reading.in_bytes(self.failover.relationship, self.loss)
 
     @property
     def loss_then(self) -> timedelta | None:

@@ -219,9 +219,9 @@ def test_two_hundred_are_asked_for_decided_and_ended_as_one(db, cast, django_ass
 
     big = desk.site(cast, rows=asking.MOST)
     rows = big.rows
-    with django_assert_max_num_queries(5 * asking.MOST):
+    with django_assert_max_num_queries(6 * asking.MOST):
         asked = big.ask_for(rows)
-    with django_assert_max_num_queries(11 * asking.MOST):
+    with django_assert_max_num_queries(12 * asking.MOST):
         big.approve(asked)
     assert _states(asked) == [State.APPROVED] * asking.MOST
     access.forget_transports()

@@ -26,7 +26,7 @@ from dashboard.failovers.models import Mode, Request
 from dashboard.failovers.preflight import Verdict
 from dashboard.fleet.models import Relationship
 from dashboard.web import confirm, forms
-from dashboard.web.before import estimate_of, took_last
+from dashboard.web.before import took_last
 from dashboard.web.detail import find
 from dashboard.web.guards import actor, kept, record_refusal, requires, signed_in
 from dashboard.web.live import live_answer, pulse
@@ -160,7 +160,7 @@ def _judged(request: HttpRequest, row: Relationship, mode: str) -> dict[str, Any
         "situation": situation,
         "mode": mode,
         "loss": (loss := reading.loss(situation)),
-        "bytes": estimate_of(row, loss),
+        "bytes": reading.in_bytes(row, loss),
         "checks": checks,
         "passed": sum(check.verdict is Verdict.PASS for check in checks),
         "blocks": len(preflight.blocks(checks)),

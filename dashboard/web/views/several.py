@@ -25,7 +25,6 @@ from dashboard.failovers.reading import Loss
 from dashboard.fleet.jobs import Estimate
 from dashboard.fleet.models import Cluster, Relationship
 from dashboard.web import forms
-from dashboard.web.before import estimate_of
 from dashboard.web.course import listed
 from dashboard.web.filters import Filter
 from dashboard.web.forms import Line
@@ -223,7 +222,7 @@ def _choices(
                 line=line,
                 situation=situation,
                 loss=(loss := reading.loss(situation)),
-                bytes=estimate_of(row, loss),
+                bytes=reading.in_bytes(row, loss),
                 checks=checks,
                 typed=to_type(row.cluster.name, row.target_root_path, ambiguous=False),
                 wrong=error.words if error and error.field == f"order-{row.pk}" else "",
