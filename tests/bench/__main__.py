@@ -22,7 +22,8 @@ from typing import Any
 
 import httpx
 
-from tests.faults.site import ROOT, Site, free_port, wait_for
+from tests.faults.site import ROOT, Site, wait_for
+from tests.running.processes import free_port
 
 FAILOVERS = 50
 CLICKS = 100

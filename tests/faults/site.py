@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -22,26 +21,10 @@ import httpx
 from cryptography.fernet import Fernet
 
 from dashboard import embedded
+from tests.running.processes import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60
-
-
-def free_port(*, row: int = 1) -> int:
-    """The first of `row` free ports in a row."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            first = int(probe.getsockname()[1])
-        if first + row < 65000 and all(_free(first + offset) for offset in range(row)):
-            return first
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe, suppress(OSError):
-        probe.bind(("127.0.0.1", port))
-        return True
-    return False
 
 
 def wait_for(what: str, condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
@@ -119,7 +102,7 @@ class Site:
     # ── The parts ──
 
     def simulate(self, scenario: str = "pair", *, clusters: int = 5) -> None:
-        port = free_port(row=clusters + 1)
+        port = free_ports(clusters + 1)
         out = self.folder / "sim"
         python = sys.executable
         self.start(

@@ -14,7 +14,8 @@ from typing import Any
 
 import httpx
 
-from tests.faults.site import ROOT, free_port, wait_for
+from tests.faults.site import ROOT, wait_for
+from tests.running.processes import free_port, free_ports
 
 FLAGS = [
     "--no-sandbox",
@@ -118,7 +119,7 @@ def demo(processes: Processes) -> Desk:
 
 def up(processes: Processes) -> Desk:
     """As an admin does it: `up`, people, clusters with their tokens from files, one of them pinned by fingerprint."""
-    port, base = free_port(), free_port(row=12)
+    port, base = free_port(), free_ports(12)
     out = processes.folder / "simulated"
     processes.start("simulate", "simulate", "--port-base", str(base), "--out", str(out))
     manifest = wait_for("the simulated clusters", lambda: (out / "manifest.json").exists() and out / "manifest.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -63,16 +64,19 @@ def environment_of(pid: int) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
 
 
+# Below the ports from which the kernel takes those of outgoing connections: one that is free stays free.
+_PORTS = range(10_000, 32_000)
+
+
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        return int(door.getsockname()[1])
+    return free_ports(1)
 
 
 def free_ports(count: int) -> int:
-    """The first of so many neighbouring ports that nobody listens on."""
+    """The first of so many neighbouring ports that nobody listens on; of two tests at once hardly ever the same."""
     while True:
-        first = free_port()
-        with suppress(OSError, OverflowError), ExitStack() as doors:
+        first = _PORTS.start + secrets.randbelow(len(_PORTS) - count)  # `random` begins alike in every process
+        with suppress(OSError), ExitStack() as doors:
             for port in range(first, first + count):
                 doors.enter_context(socket.create_server(("127.0.0.1", port)))
             return first

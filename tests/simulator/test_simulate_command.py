@@ -21,23 +21,10 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.running.processes import free_ports
+
 ROOT = Path(__file__).resolve().parents[2]
 T = "/v2/replication/target-relationships"
-
-
-def free_ports(count: int) -> int:
-    """The first of so many free ports in a row."""
-    for base in range(21000 + os.getpid() % 5000, 60000, count):
-        sockets: list[socket.socket] = []
-        try:
-            sockets.extend(socket.create_server(("127.0.0.1", port)) for port in range(base, base + count))
-            return base
-        except OSError:
-            continue
-        finally:
-            for it in sockets:
-                it.close()
-    raise AssertionError("no free ports")
 
 
 def start(folder: Path, *more: str) -> subprocess.Popen[str]:
