@@ -12,6 +12,7 @@ Secrets are encrypted with READER_KEY, which the web server has and the database
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -48,7 +49,7 @@ Challenge: TypeAlias = dict[str, Any]
 KEY = "security key"
 NAMES = {Kind.TOTP: "TOTP", Kind.RECOVERY_CODES: "recovery code", Kind.WEBAUTHN: KEY}
 # What a browser sends as a key's answer may be anything, and the library that reads it says so in many ways.
-NONSENSE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+NONSENSE = (ValueError, TypeError, LookupError, AttributeError, AssertionError, RecursionError, struct.error)
 _NEED_ONE = (Role.OPERATOR, Role.APPROVER, Role.ADMIN)
 _TOLERANCE = 1  # steps of 30 s that a phone's clock may be off, either way
 _PURPOSE = "second factor|"

@@ -11,7 +11,6 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import authenticate, logout
 from django.contrib.auth.decorators import login_not_required
-from django.core import signing
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -26,7 +25,6 @@ from dashboard.web.guards import address, post_only, signed_in
 
 _HALF_WAY = "half"  # who gave the password and still owes the second factor
 _PATIENCE = timedelta(minutes=5)
-_SALT = "dashboard.web.views.accounts"
 
 
 @login_not_required
@@ -45,7 +43,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     if user is None:
         signin.record_failure(name, ip)
         return _form(request, target, _("The name or the password is wrong."), status=422)
-    if factors.of(user):
+    if found := factors.of(user):
         request.session[_HALF_WAY] = {
             "user": user.pk,
             "hash": user.get_session_auth_hash(),
@@ -53,6 +51,8 @@ def sign_in(request: HttpRequest) -> HttpResponse:
             "at": database_now().isoformat(),
             "next": target,
             "kept": sent.get("kept", "")[: 2 * kept.LARGEST],
+            # Made once and kept here: what a key signs is good for this way in and no other.
+            "challenge": factors.key_challenge(user) if found.keys else None,
         }
         return redirect("second-factor")
     return enter(request, user, [how], target, sent.get("kept", ""))
@@ -68,17 +68,17 @@ def second_factor(request: HttpRequest) -> HttpResponse:
         request.session.pop(_HALF_WAY, None)
         return redirect("sign-in")
     if request.method != "POST":
-        return _ask_for_factor(request, user)
+        return _ask_for_factor(request, half, user)
     ip = address(request)
     if refusal := signin.refusal(user.username, ip):
-        return _ask_for_factor(request, user, refusal, status=429)
-    found = _factor_given(request, user)
+        return _ask_for_factor(request, half, user, refusal, status=429)
+    found = _factor_given(request, half, user)
     if not found:
         signin.record_failure(user.username, ip)
         words = _("The code is wrong, or was used before.")
         if request.POST.get("answer"):
             words = _("This is not a security key of this account.")
-        return _ask_for_factor(request, user, words, status=422)
+        return _ask_for_factor(request, half, user, words, status=422)
     del request.session[_HALF_WAY]
     return enter(request, user, [half["how"], found], half["next"], half["kept"])
 
@@ -123,23 +123,18 @@ def _half_way(request: HttpRequest) -> tuple[dict[str, Any], User | None]:
     return (half, user) if user is not None and user.get_session_auth_hash() == half["hash"] else ({}, None)
 
 
-def _factor_given(request: HttpRequest, user: User) -> str:
+def _factor_given(request: HttpRequest, half: dict[str, Any], user: User) -> str:
     if answer := request.POST.get("answer"):
-        try:
-            state = signing.loads(request.POST.get("challenge", ""), salt=_SALT, max_age=_PATIENCE)
-        except signing.BadSignature:
-            return ""
-        return factors.check_key(user, state, answer)
+        return factors.check_key(user, half["challenge"][1], answer) if half.get("challenge") else ""
     return factors.check_code(user, request.POST.get("code", ""))
 
 
-def _ask_for_factor(request: HttpRequest, user: User, error: str = "", *, status: int = 200) -> HttpResponse:
-    found = factors.of(user)
-    shown: dict[str, Any] = {"factors": found, "error": error}
-    if found.keys:
-        options, state = factors.key_challenge(user)
-        shown["options"] = json.dumps(options)
-        shown["challenge"] = signing.dumps(state, salt=_SALT)
+def _ask_for_factor(
+    request: HttpRequest, half: dict[str, Any], user: User, error: str = "", *, status: int = 200
+) -> HttpResponse:
+    shown: dict[str, Any] = {"factors": factors.of(user), "error": error}
+    if half.get("challenge"):
+        shown["options"] = json.dumps(half["challenge"][0])
     return render(request, "accounts/second_factor.html", shown, status=status)
 
 
