@@ -64,6 +64,7 @@ def running_postgres(*, durable: bool = False) -> Iterator[str]:
                 "-E",
                 "UTF8",
                 "--locale=C",
+                "--lc-ctype=C.UTF-8",  # upper() and lower() know all letters, as in production
                 "--no-sync",
             ],
             check=True,

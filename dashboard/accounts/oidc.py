@@ -129,7 +129,9 @@ def account_of(identity: Identity, ip: str) -> User:
             f"{settings.OIDC_NAME} does not give a verified e-mail address, and no account here is bound to you."
         )
     accounts = User.objects.select_for_update(of=("self",)).select_related("person")
-    found = list(accounts.filter(person__email__iexact=identity.email, is_active=True))
+    matching = accounts.filter(person__email__iexact=identity.email, is_active=True)
+    # Letter by letter, too: to some databases "ı" is an "i" in another case, and that address is somebody else's.
+    found = [each for each in matching if (each.person.email or "").lower() == identity.email.lower()]
     if not found:
         raise Refused(f"No account here belongs to {identity.email}. Ask an admin to add one.")
     if len(found) > 1:

@@ -110,6 +110,14 @@ def test_an_address_that_is_not_verified_finds_nobody(provider: Provider, verifi
     assert not SocialAccount.objects.exists()
 
 
+@pytest.mark.parametrize("twin", ["k.o\u017fei@example.com", "k.ose\u0131@example.com"])
+def test_an_address_that_only_looks_the_same_in_capitals_finds_nobody(provider: Provider, twin: str):
+    assert twin.upper() == "K.OSEI@EXAMPLE.COM"
+    provider.who["email"] = twin
+    assert f"No account here belongs to {twin}." in said(through(provider))
+    assert not SocialAccount.objects.exists()
+
+
 def test_nobody_is_created(provider: Provider, cast: Cast):
     before = User.objects.count()
     provider.who = {"sub": "s-9", "email": "stranger@example.com", "email_verified": True}
