@@ -146,9 +146,10 @@ class Export:
         self._sha = hashlib.sha256(line)
         try:
             self.about = _strict(line)
-            self.first, self.last, self.head = (int(self.about[name]) for name in ("first", "last", "head"))
+            numbers = [self.about[name] for name in ("first", "last", "head")]
+            self.first, self.last, self.head = numbers
             self.selection = self.about["selection"] is True
-            sound = self.about["format"] == EXPORT
+            sound = self.about["format"] == EXPORT and all(type(each) is int and 0 <= each < 2**63 for each in numbers)
         except (ValueError, KeyError, TypeError, RecursionError):
             sound = False
         if not sound:
@@ -355,7 +356,8 @@ class Checkpoints:
         size = 0
         for raw in iter(lambda: self._file.readline(4096), b""):
             line = raw.decode("utf-8", "replace")
-            if line.startswith(CHECKPOINT) and lines:
+            begins = line.startswith(CHECKPOINT) or (line.strip() and CHECKPOINT.startswith(line.strip()))  # or cut off
+            if begins and lines:
                 yield "".join(lines).rstrip("\n") + "\n"
                 lines, size = [], 0
             lines.append(line)
@@ -400,24 +402,27 @@ def _signed(checkpoint: Checkpoint, signatures: dict[str, bytes], key: bytes) ->
 class Against:
     """Lays checkpoints beside entries, both in order, and keeps neither."""
 
-    def __init__(self, checkpoints: Iterable[Checkpoint | Bad], instance: str = "") -> None:
+    def __init__(self, checkpoints: Iterable[Checkpoint | Bad], instance: str | None = None) -> None:
         self._checkpoints = iter(checkpoints)
         self._instance = instance
         self._next = next(self._checkpoints, None)
         self.matched, self.apart = 0, 0
+        self.covered = 0  # the last entry that a checkpoint is about
 
     def take(self, seq: int, digest: bytes) -> Bad | None:
         """The checkpoints up to entry `seq`, which has this hash."""
         while self._next is not None and self._next.seq <= seq:
             if isinstance(self._next, Bad):
                 return self._next
-            if self._instance and self._next.instance != self._instance:
+            if self._instance is not None and self._next.instance != self._instance:
                 return Bad(seq, "checkpoint", "The checkpoints are about another ledger than these entries.")
             if self._next.seq == seq and self._next.hash != digest:
                 words = f"Entry {seq} had another hash at {self._next.time}, says checkpoint {self._next.number}."
                 return Bad(seq, "checkpoint", words)
-            self.matched += self._next.seq == seq
-            self.apart += self._next.seq != seq
+            if self._next.seq == seq:
+                self.matched, self.covered = self.matched + 1, seq
+            else:
+                self.apart += 1
             self._next = next(self._checkpoints, None)
         return None
 
@@ -439,6 +444,7 @@ class Against:
 _LOCAL = struct.Struct("<4s5H3L2H")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _END = struct.Struct("<4s4H2LH")
+_MOST_FILES = 100  # far more than any pack has
 
 
 def packed(name: str, files: Mapping[str, bytes], at: datetime) -> bytes:
@@ -467,7 +473,7 @@ def _unzip(pack: bytes) -> tuple[dict[str, bytes], tuple[int, int]]:
     """Raises ValueError with words where no file can be found where one should be."""
     files: dict[str, bytes] = {}
     stamp, place = (0, 0), 0
-    while pack[place : place + 4] == b"PK\3\4" and "manifest.json" not in files:
+    while pack[place : place + 4] == b"PK\3\4" and "manifest.json" not in files and len(files) < _MOST_FILES:
         try:
             *_, time, date, _crc, size, _same, length, _extra = _LOCAL.unpack_from(pack, place)
             name = pack[place + _LOCAL.size :][:length].decode("ascii")
@@ -476,7 +482,7 @@ def _unzip(pack: bytes) -> tuple[dict[str, bytes], tuple[int, int]]:
         start = place + _LOCAL.size + length
         files[name], place = pack[start : start + size], start + size
         stamp = stamp if any(stamp) else (time, date)
-    if "manifest.json" not in files or "entries.jsonl" not in files:
+    if "manifest.json" not in files or "entries.jsonl" not in files or len(pack) >= 2**32:
         last = next(reversed(files), "its first byte")
         raise ValueError(f"This is no evidence pack that is whole: nothing can be found behind {last}.")
     return files, stamp
@@ -489,30 +495,53 @@ def check_pack(
     keys: Iterable[bytes] = (),
     head: tuple[int, bytes] | None = None,
 ) -> tuple[list[str], Bad | None]:
-    """As `check`, of an evidence pack. Its own checkpoint is used unless others are given."""
+    """As `check`, of an evidence pack. Its own checkpoint is used unless others are given; it must be sound anyway."""
     try:
-        files, stamp = _unzip(pack)
+        files, of = _opened(pack)
     except ValueError as error:
         return [], Bad(0, "pack", str(error))
+    own, entries = files.get("checkpoint.txt"), partial(io.BytesIO, files["entries.jsonl"])
+    if bad := _fault_inside(Export(entries()), own):
+        return [], bad
+    said, bad = check(entries(), io.BytesIO(own) if own and not checkpoints else checkpoints, keys=keys, head=head)
+    if bad is None and own and checkpoints:
+        _said, bad = check(entries(), io.BytesIO(own))
+    unsigned = "No signature is about the reports, nor about which texts are withheld: read the entries, or look in the"
+    unsigned += f" audit trail for who made a pack with the SHA-256 of this one, {hashlib.sha256(pack).hexdigest()}"
+    return [f"All {len(files) + 1} files of the evidence pack of {of} fit its manifest.", *said, unsigned], bad
+
+
+def _opened(pack: bytes) -> tuple[dict[str, bytes], str]:
+    """The files but for the manifest, and what they are about. Raises ValueError with words for what does not fit."""
+    files, stamp = _unzip(pack)
     listed = files.pop("manifest.json")
     try:
         manifest = _strict(listed)
         sums, of = dict(manifest["files"]), str(manifest["of"])
     except (ValueError, KeyError, TypeError, RecursionError):
-        return [], Bad(0, "pack", "manifest.json is not the one that was packed: it cannot be read.")
+        raise ValueError("manifest.json is not the one that was packed: it cannot be read.") from None
     for name in [*sums, *files]:
         if name not in files or hashlib.sha256(files[name]).hexdigest() != sums.get(name):
-            return [], Bad(0, "pack", f"{name} is not the one that was packed, or manifest.json was changed.")
+            raise ValueError(f"{name} is not the one that was packed, or manifest.json was changed.")
     if listed != _manifest(of, files):
-        return [], Bad(0, "pack", "manifest.json is not the one that was packed.")
+        raise ValueError("manifest.json is not the one that was packed.")
     if pack != _zip({**files, "manifest.json": listed}, stamp):
-        return [], Bad(0, "pack", "The ZIP around the files was changed: its names, dates, sums or what follows them.")
-    own = io.BytesIO(files["checkpoint.txt"]) if "checkpoint.txt" in files else None
-    entries = partial(io.BytesIO, files["entries.jsonl"])
-    said, bad = check(entries(), checkpoints or own, keys=keys, head=head)
-    if bad is None and own and parse_note(files["checkpoint.txt"].decode())[0].seq != Export(entries()).last:
-        bad = Bad(0, "checkpoint", "checkpoint.txt is not about the last of these entries.")
-    return [f"All {len(files) + 1} files of the evidence pack of {of} are the ones that were packed.", *said], bad
+        raise ValueError("The ZIP around the files was changed: its names, dates, sums or what follows them.")
+    return files, of
+
+
+def _fault_inside(export: Export, own: bytes | None) -> Bad | None:
+    if export.selection:  # its entries need not follow one another up to the one that is signed
+        return Bad(0, "pack", "entries.jsonl is a selection, which no evidence pack holds.")
+    if own is None:
+        return None
+    try:
+        about = parse_note(own.decode())[0]
+    except ValueError:
+        return Bad(0, "checkpoint", "checkpoint.txt is not one signed checkpoint.")
+    if about.seq != export.last:
+        return Bad(0, "checkpoint", "checkpoint.txt is not about the last of these entries.")
+    return None
 
 
 # ── Ed25519, verification alone (RFC 8032, 5.1) ──────────────────────────────
@@ -578,9 +607,12 @@ def check(
     head: tuple[int, bytes] | None = None,
 ) -> tuple[list[str], Bad | None]:
     """What was found, in sentences, and the first thing that is wrong. `head`: entry (0: the last) and its hash."""
-    notes = Checkpoints(checkpoints, keys) if checkpoints else None
+    trusted = list(keys)
+    notes = Checkpoints(checkpoints, trusted) if checkpoints else None
     said: list[str] = []
     bad = _check_export(Export(export), notes, head, said) if export else Against(notes or ()).rest(2**63)
+    if bad is None and trusted and not (notes and notes.count):
+        raise Unreadable("A key was given, but there is no checkpoint here that it could have signed.")
     if bad is None and notes is not None:
         said.append(f"Checkpoints: {notes.count:,}, each signed, each following the one before.")
         if notes.believed:
@@ -613,9 +645,16 @@ def _check_export(
         return Bad(walk.last, "head", f"The last entry, {walk.last}, has another hash than the one given.")
     said.extend(_told(export, walk))
     if notes is not None:
-        where = f"Checkpoints about these entries: {against.matched:,}, and they agree"
-        said.append(f"{where}; about others: {against.apart:,}.")
+        said.extend(_agreed(export, walk, against))
     return None
+
+
+def _agreed(export: Export, walk: Walk, against: Against) -> Iterator[str]:
+    where = f"Checkpoints about these entries: {against.matched:,}, and they agree"
+    yield f"{where}; about others: {against.apart:,}."
+    if not export.selection and against.covered < walk.last:
+        first = max(export.first, against.covered + 1)
+        yield f"No checkpoint here is about entries {first:,} to {walk.last:,}."
 
 
 def _told(export: Export, walk: Walk) -> Iterator[str]:
@@ -623,7 +662,7 @@ def _told(export: Export, walk: Walk) -> Iterator[str]:
         yield "The file is whole, and holds no entries."
         return
     if export.selection:
-        yield f"Each of the {walk.checked:,} entries is what was written."
+        yield f"Each of the {walk.checked:,} entries matches its own hash, which anybody can compute."
         yield f"They were selected ({export.about.get('filter')!a}): what is missing between them was not checked."
     else:
         yield f"All {walk.checked:,} entries, {export.first:,} to {walk.last:,}, are what was written, in order."
@@ -669,12 +708,17 @@ def main(arguments: list[str] | None = None) -> int:
             else:
                 said, bad = check(export, notes, keys=asked.key, head=asked.head)
     except (OSError, Unreadable) as error:
-        print(f"Not checked: {error}")  # noqa: T201
+        print(_shown(f"Not checked: {error}"))  # noqa: T201
         return 2
     where = f" entry {bad.seq}" if bad and bad.seq else ""
     for line in said if bad is None else [f"Bad{where} ({bad.kind}): {bad.words}"]:
-        print(line)  # noqa: T201
+        print(_shown(line))  # noqa: T201
     return 0 if bad is None else 1
+
+
+def _shown(line: str) -> str:
+    """A name in a file must not write lines of its own, nor steer the terminal."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
 
 
 def key_of(text: str) -> bytes:

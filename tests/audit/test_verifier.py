@@ -25,6 +25,7 @@ from dashboard.audit.verifier import Bad, Checkpoint, Unreadable, check, ed25519
 from tests.audit.ledger import tamper, write
 
 Lines = list[dict[str, Any]]
+ENDLESS = b'{"format":"failover-desk-audit-export/1","first":1e999,"last":1,"head":1,"selection":false}\n'
 
 
 @pytest.fixture
@@ -157,7 +158,7 @@ def test_of_a_selection_it_says_that_gaps_were_not_checked(entries: list[Entry])
     said, bad = check(io.BytesIO(data))
     assert bad is None
     assert said[:2] == [
-        "Each of the 3 entries is what was written.",
+        "Each of the 3 entries matches its own hash, which anybody can compute.",
         """They were selected ('about "\\x1b[2JFO"'): what is missing between them was not checked.""",
     ]
 
@@ -196,7 +197,9 @@ def test_a_line_that_is_no_entry_is_named(entries: list[Entry], line: bytes) -> 
     assert verdict(b"\n".join(lines)) == (1, "content")
 
 
-@pytest.mark.parametrize("data", [b"", b"\n", b"seq,who\r\n", b'{"format":"something else"}\n', b"[1]\n", b"\x00" * 99])
+@pytest.mark.parametrize(
+    "data", [b"", b"\n", b"seq,who\r\n", b'{"format":"something else"}\n', b"[1]\n", b"\x00" * 99, ENDLESS]
+)
 def test_what_is_no_export_is_not_checked(data: bytes) -> None:
     with pytest.raises(Unreadable, match="no export"):
         check(io.BytesIO(data))
@@ -424,6 +427,9 @@ def test_a_note_that_a_crash_cut_off_is_passed_over_when_it_stands_whole_below(
     said, bad = check(None, io.BytesIO(f"{first}\n{second[:150]}\n{second}\n{second}\n".encode()))
     assert bad is None
     assert said[0].startswith("Checkpoints: 2,")
+    for length in range(1, len(second), 7):  # wherever it was cut, in its very first word, too
+        _, bad = check(None, io.BytesIO(f"{first}\n{second[:length]}\n{second}\n".encode()))
+        assert bad is None, f"cut behind {length}"
     for cut in (f"{first}\n{second[:150]}\n", f"{first[:150]}\n{second}", f"{first}{second}nonsense\n", "nonsense"):
         _, bad = check(None, io.BytesIO(cut.encode()))
         assert bad is not None

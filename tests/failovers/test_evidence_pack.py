@@ -77,7 +77,7 @@ def test_a_copy_elsewhere_proves_itself(ended, tmp_path):
     checkpoint()
     done = verify_elsewhere(evidence_pack.make(ended).data, tmp_path, "--key", verifier.key_text(PUBLIC))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"All 7 files of the evidence pack of {ended.number} are the ones that were packed." in done.stdout
+    assert f"All 7 files of the evidence pack of {ended.number} fit its manifest." in done.stdout
     assert "are what was written, in order." in done.stdout
     assert "Checkpoints about these entries: 1, and they agree" in done.stdout
 
@@ -95,6 +95,63 @@ def test_without_a_checkpoint_it_says_so_and_still_verifies(ended, tmp_path):
     assert not made.covered
     assert "checkpoint.txt" not in contents(made.data)
     assert verify_elsewhere(made.data, tmp_path).returncode == 0
+
+
+def test_whoever_gives_a_key_is_not_content_with_a_pack_that_nobody_signed(ended, tmp_path):
+    checkpoint()
+    files = contents(forge(evidence_pack.make(ended).data, lambda text: text.replace("k.osei", "m.mole")))
+    files.pop("manifest.json")
+    files.pop("checkpoint.txt")
+    unsigned = verifier.packed(ended.number, files, datetime(2026, 3, 14, tzinfo=UTC))
+    done = verify_elsewhere(unsigned, tmp_path, "--key", verifier.key_text(PUBLIC))
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "there is no checkpoint here" in done.stdout
+
+
+def test_forged_entries_do_not_hide_in_a_selection_that_ends_with_the_signed_one(ended):
+    checkpoint()
+    data = evidence_pack.make(ended).data
+    files = contents(data)
+    files.pop("manifest.json")
+    last = files["entries.jsonl"].splitlines()[-2]
+    about, *entries = contents(forge(data, lambda text: text.replace("k.osei", "m.mole")))["entries.jsonl"].splitlines()
+    chosen = [json.dumps(json.loads(about) | {"selection": True}).encode(), *entries[:3], last]
+    body = b"".join(line + b"\n" for line in chosen)
+    end = {"end": verifier.EXPORT, "count": 4, "sha256": hashlib.sha256(body).hexdigest()}
+    files["entries.jsonl"] = body + json.dumps(end).encode() + b"\n"
+    _said, bad = verifier.check_pack(verifier.packed("FO-1001", files, datetime(2026, 3, 14, tzinfo=UTC)))
+    assert bad == verifier.Bad(0, "pack", "entries.jsonl is a selection, which no evidence pack holds.")
+
+
+@pytest.mark.parametrize("own", [b"", b"\xff", b"nonsense\n", "twice"])
+@pytest.mark.parametrize("given", [True, False])
+def test_a_checkpoint_that_is_none_is_named(ended, tmp_path, own, given):
+    checkpoint()
+    note = Checkpoint.objects.get().note.encode()
+    (tmp_path / "checkpoints").write_bytes(note)
+    files = contents(evidence_pack.make(ended).data)
+    files.pop("manifest.json")
+    files["checkpoint.txt"] = note + b"\n" + note if own == "twice" else own
+    data = verifier.packed("FO-1001", files, datetime(2026, 3, 14, tzinfo=UTC))
+    done = verify_elsewhere(data, tmp_path, *(["--checkpoints", "checkpoints"] if given else []))
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout == "Bad (checkpoint): checkpoint.txt is not one signed checkpoint.\n"
+
+
+def test_a_pack_of_ever_more_files_is_none(ended):
+    files = {"entries.jsonl": b"", **{f"{number}": b"" for number in range(200)}}
+    _said, bad = verifier.check_pack(verifier.packed("FO-1001", files, datetime(2026, 3, 14, tzinfo=UTC)))
+    assert bad is not None
+    assert bad.words.startswith("This is no evidence pack")
+
+
+def test_a_name_in_a_pack_writes_no_line_of_its_own(ended, tmp_path):
+    files = contents(evidence_pack.make(ended).data)
+    files.pop("manifest.json")
+    made = verifier.packed("FO-1\nCheckpoints: 9\x1b[8m", files, datetime(2026, 3, 14, tzinfo=UTC))
+    done = verify_elsewhere(made, tmp_path)
+    assert "FO-1\\nCheckpoints: 9\\x1b[8m fit its manifest." in done.stdout
+    assert "\x1b" not in done.stdout
 
 
 def test_one_flipped_byte_anywhere_fails(ended):

@@ -225,7 +225,7 @@ def test_what_was_looked_for_is_what_is_taken(desk, cast):
     response = take(cast.okafor, format="jsonl", who="k.osei")
     said, bad = verifier.check(io.BytesIO(text_of(response)))
     assert bad is None
-    assert said[0] == f"Each of the {count} entries is what was written."
+    assert said[0] == f"Each of the {count} entries matches its own hash, which anybody can compute."
     assert Entry.objects.latest("seq").record["detail"]["filter"] == 'who "k.osei"'
     assert Entry.objects.latest("seq").record["detail"]["count"] == count
 
