@@ -3,6 +3,9 @@ door.
 
 - Ten failures for one account from one address within five minutes: that pair is refused until the five
   minutes are over. Other addresses are not, so nobody can lock an approver out from elsewhere.
+- A code has six digits, and whoever is asked for one knows the password or holds the session: thirty wrong codes for
+  one account within five minutes, from wherever they come, and it takes no code until those are over. Security keys,
+  which nobody guesses, work all the while.
 - The ledger gets at most one entry of failures per account and address a minute, with their count. Otherwise
   anybody who can reach the page could grow the ledger at will and hold its lock.
 - A name that no account has is not recorded: it is often a password, typed into the wrong field. All such
@@ -30,20 +33,22 @@ from dashboard.database import database_now
 from dashboard.words import duration
 
 LIMIT = 10
+CODES_LIMIT = 30  # of one account, from all addresses together
 WINDOW = timedelta(minutes=5)
+_ANYWHERE = "anywhere"  # in the place of an address; there is none of that name
 
 
-def refusal(account: str, ip: str) -> str | None:
-    """Ask before the password is looked at: the words of the refusal, or None. Reads only."""
-    now = database_now()
-    row = SignInFailures.objects.filter(account=_counted_as(account), address=_address(ip)).first()
-    if row is None or row.count < LIMIT or row.window_from + WINDOW <= now:
-        return None
-    left = duration(row.window_from + WINDOW - now)
-    return f"Too many failed sign-ins for this account from your address. Try again in {left}."
+def refusal(account: str, ip: str, *, code: bool = False) -> str | None:
+    """Ask before the password, or the `code`, is looked at: the words of the refusal, or None. Reads only."""
+    now, counted = database_now(), _counted_as(account)
+    if left := _left(counted, _address(ip), LIMIT, now):
+        return f"Too many failed sign-ins for this account from your address. Try again in {duration(left)}."
+    if code and (left := _left(counted, _ANYWHERE, CODES_LIMIT, now)):
+        return f"Too many wrong codes for this account. Use a security key, or try again in {duration(left)}."
+    return None
 
 
-def record_failure(account: str, ip: str) -> None:
+def record_failure(account: str, ip: str, *, code: bool = False) -> None:
     """Count a failed sign-in, and record it unless this account and address had an entry in the last minute."""
     address = _address(ip)
     counted, told = _counted_as(account), _told_as(account)
@@ -55,14 +60,19 @@ def record_failure(account: str, ip: str) -> None:
             row = _row(told, address, now)
         row.untold += 1
         row.save()
+        if code:
+            _count(counted, _ANYWHERE, now)
         _tell(row, now)
 
 
-def count_failure(account: str, ip: str) -> None:
+def count_failure(account: str, ip: str, *, code: bool = False) -> None:
     """A wrong try of somebody who is signed in, for the limit alone: its refusal is recorded where it happened."""
     _forget_spent_rows()
     with transaction.atomic():
-        _count(_counted_as(account), _address(ip), database_now())
+        now, counted = database_now(), _counted_as(account)
+        _count(counted, _address(ip), now)
+        if code:
+            _count(counted, _ANYWHERE, now)
 
 
 def record_success(user: User, ip: str, how: Sequence[str] = (), *, emergency: bool = False) -> None:
@@ -127,10 +137,19 @@ def _times(count: int) -> str:
 
 def _forget_spent_rows() -> None:
     """Guessed names must not fill the table for longer than a window. In a transaction of its own: it locks rows in no
-    particular order."""
+    particular order, and so leaves alone those that are locked beside another: one for an account that has codes."""
     now = database_now()
     told = Q(told_at__isnull=True) | Q(told_at__lt=now - TELL_EVERY)
-    SignInFailures.objects.filter(told, window_from__lt=now - WINDOW, untold=0).delete()
+    spent = SignInFailures.objects.filter(told, window_from__lt=now - WINDOW, untold=0)
+    spent.exclude(address=_ANYWHERE).delete()
+
+
+def _left(account: str, address: str, limit: int, now: datetime) -> timedelta | None:
+    """How long this pair is refused from now on; None when it is not."""
+    row = SignInFailures.objects.filter(account=account, address=address).first()
+    if row is None or row.count < limit or row.window_from + WINDOW <= now:
+        return None
+    return row.window_from + WINDOW - now
 
 
 def _count(account: str, address: str, now: datetime) -> SignInFailures:

@@ -100,14 +100,15 @@ def prove(request: HttpRequest, operation: str, digest: str) -> Proof:
     held = _held(request.POST.get("confirm_ticket", ""))
     if not hmac.compare_digest(held.bound, _bound(request, operation, digest)):
         raise _refused("This confirmation was made for something else, or before you signed in again. Confirm again.")
-    if said := signin.refusal(user.username, ip):
+    code = bool(request.POST.get("confirm_code"))
+    if said := signin.refusal(user.username, ip, code=code):
         raise _refused(said)
     try:
         with transaction.atomic():
             _spend(held.nonce)
             method = _judge(request, _current(user), held)
     except _Wrong as wrong:
-        signin.count_failure(user.username, ip)
+        signin.count_failure(user.username, ip, code=code)
         raise _refused(str(wrong)) from None
     return Proof(_words(request, method))
 

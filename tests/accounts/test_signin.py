@@ -128,6 +128,22 @@ def test_a_whole_ipv6_network_counts_as_one_address(cast: Cast) -> None:
     assert Entry.objects.get(tag="signin.failed").record["actor"]["ip"] == "2001:db8:1:2::/64"
 
 
+def test_thirty_wrong_codes_from_many_addresses_are_the_end_for_codes_alone(cast: Cast) -> None:
+    for number in range(29):
+        count = signin.record_failure if number % 2 else signin.count_failure
+        count("k.osei", f"10.8.0.{number}", code=True)
+    signin.record_failure("k.osei", "10.8.0.99")  # a password, which is no code
+    signin.record_success(cast.osei, "10.8.0.1")  # somebody got in: that forgives no guess
+    assert signin.refusal("k.osei", ELSEWHERE, code=True) is None
+    signin.count_failure("K.Osei", "10.8.0.30", code=True)
+    words = signin.refusal("k.osei", ELSEWHERE, code=True)
+    assert words is not None
+    assert words.startswith("Too many wrong codes for this account. Use a security key, or try again in ")
+    assert signin.refusal("k.osei", ELSEWHERE) is signin.refusal("j.lind", ELSEWHERE, code=True) is None
+    later(minutes=5)
+    assert signin.refusal("k.osei", ELSEWHERE, code=True) is None
+
+
 def test_an_address_that_is_none_still_counts(cast: Cast) -> None:
     fail("k.osei", "not an address", times=10)
     assert signin.refusal("k.osei", "") is not None

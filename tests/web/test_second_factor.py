@@ -234,6 +234,21 @@ def test_ten_wrong_codes_are_the_end_for_five_minutes_with_the_right_one_too(app
     assert "signin.failed" in tags()
 
 
+def test_codes_guessed_from_many_addresses_end_codes_everywhere_and_no_keys(cast: Cast, app: App):
+    client, inside = half_way(), browser(cast.osei)
+    ticket = hidden(inside.get("/account/codes/"), "confirm_ticket")
+    guess = {"confirm_ticket": ticket, "confirm_code": "000000", "confirm_answer": "x"}
+    for number in range(15):
+        client.post("/sign-in/second-factor/", {"code": "000000"}, REMOTE_ADDR=f"10.8.1.{number}")
+        inside.post("/account/codes/", guess, REMOTE_ADDR=f"10.8.2.{number}")
+    answer = client.post("/sign-in/second-factor/", {"code": app.code()}, REMOTE_ADDR="10.8.3.1")
+    assert (answer.status_code, "Too many wrong codes" in answer.content.decode()) == (429, True)
+    answer = inside.post("/account/codes/", guess | {"confirm_code": app.code()}, REMOTE_ADDR="10.8.3.1")
+    assert (answer.status_code, "Too many wrong codes" in answer.content.decode()) == (422, True)
+    answer = client.post("/sign-in/second-factor/", {"answer": "x"}, REMOTE_ADDR="10.8.3.1")
+    assert (answer.status_code, "not a security key" in answer.content.decode()) == (422, True)
+
+
 def test_half_way_lasts_five_minutes_and_no_longer_than_the_password(app: App):
     client = half_way()
     session = client.session

@@ -69,15 +69,15 @@ def second_factor(request: HttpRequest) -> HttpResponse:
         return redirect("sign-in")
     if request.method != "POST":
         return _ask_for_factor(request, half, user)
-    ip = address(request)
-    if refusal := signin.refusal(user.username, ip):
+    ip, code = address(request), not request.POST.get("answer")
+    if refusal := signin.refusal(user.username, ip, code=code):
         return _ask_for_factor(request, half, user, refusal, status=429)
     found = _factor_given(request, half, user)
     if not found:
-        signin.record_failure(user.username, ip)
-        words = _("The code is wrong, or was used before.")
-        if request.POST.get("answer"):
-            words = _("This is not a security key of this account.")
+        signin.record_failure(user.username, ip, code=code)
+        words = _("This is not a security key of this account.")
+        if code:
+            words = _("The code is wrong, or was used before.")
         return _ask_for_factor(request, half, user, words, status=422)
     del request.session[_HALF_WAY]
     return enter(request, user, [half["how"], found], half["next"], half["kept"])
