@@ -39,6 +39,8 @@ def fault() -> str | None:
         seq, digest, instance = _known(path(head))
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"The file {path(head)}, which knows how far the audit trail had come, cannot be read: {error}"
+    # The file first, the head after it: another process may have recorded and written down more in between.
+    head = Head.objects.get()
     if instance not in ("", str(head.instance)):
         return f"The file {path(head)} is about another audit trail."
     if head.seq < seq:
@@ -63,10 +65,15 @@ def _write(head: Head) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     about = {"instance": str(head.instance), "entry": head.seq, "hash": bytes(head.hash).hex()}
     with NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.", delete=False, encoding="utf-8") as out:
-        out.write(json.dumps(about) + "\n")
-        out.flush()
-        os.fsync(out.fileno())
-    Path(out.name).replace(file)
+        made = Path(out.name)
+        try:
+            out.write(json.dumps(about) + "\n")
+            out.flush()
+            os.fsync(out.fileno())
+            made.replace(file)
+        except OSError:  # tried again every few seconds: a full disk must not be filled with these, too
+            made.unlink(missing_ok=True)
+            raise
     folder = os.open(file.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -182,6 +182,34 @@ def test_a_file_that_cannot_be_written_stops_nothing(settings: Any) -> None:
     selfcheck.look()
 
 
+def test_what_could_not_be_put_in_its_place_leaves_nothing_behind(settings: Any, tmp_path: Path) -> None:
+    settings.FENCE_FILE = str(tmp_path / "fence")
+    (tmp_path / "fence").mkdir()
+    write(1)
+    with pytest.raises(OSError):
+        fence.start_over()
+    assert [each.name for each in tmp_path.iterdir()] == ["fence"]
+
+
+def test_what_others_record_and_write_down_meanwhile_is_no_way_back() -> None:
+    write(1)
+    fence.remember()
+    begun: list[bool] = []
+
+    def others_go_on(execute: Any, sql: str, *rest: Any) -> Any:
+        """Just behind the first look at the head, the relay records and writes down more."""
+        answer = execute(sql, *rest)
+        if not begun and "audit_head" in sql:
+            begun.append(True)
+            write(1)
+            fence.start_over()
+        return answer
+
+    with connection.execute_wrapper(others_go_on):
+        assert fence.fault() is None
+    assert known()["entry"] == 2
+
+
 def test_by_default_it_lies_outside_of_the_data_folder(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.FENCE_FILE = ""
     monkeypatch.setenv("HOME", "/home/desk")
