@@ -47,3 +47,5 @@ class Delivery(models.Model):
         ordering = ("pk",)
         verbose_name_plural = "deliveries"
         constraints = [models.UniqueConstraint(fields=["channel", "entry"], name="each_entry_once_per_channel")]
+        # Every round asks each channel for these, and they are few among all that was ever told.
+        indexes = [models.Index(fields=["channel"], condition=models.Q(ok=False), name="deliveries_to_settle")]
