@@ -263,6 +263,8 @@ def test_only_auditors_take_it_and_only_by_a_form(cast):
         ({"format": "csv", "colour": "red"}, 400),
         ({"format": "csv", "first": "x"}, 422),
         ({"format": "csv", "last": "-1"}, 422),
+        ({"format": "jsonl", "first": "3", "last": "2"}, 422),
+        ({"format": "jsonl", "first": "999999"}, 422),
         ({"format": "csv", "since": "soon"}, 422),
     ],
 )

@@ -127,13 +127,12 @@ def export_trail(request: HttpRequest) -> HttpResponseBase:
         raise BadRequest("The form names no format that there is.")
     try:
         search = ledger.search(values)
-        first, last = (_number(values[name], name) for name in ("first", "last"))
+        moment = export.now()
+        first, last = _range(values, moment.head)
     except Refused as refused:
         return _trail(request, values, error=refused.words, status=422)
-    moment = export.now()
-    first, last = first or 1, min(last or moment.head, moment.head)
     rows = search.rows().filter(seq__gte=first, seq__lte=last)
-    count = rows.count() if search.narrows else max(0, last - first + 1)
+    count = rows.count() if search.narrows else last - first + 1
     with transaction.atomic():
         chain.append(
             Tag.AUDIT_EXPORTED,
@@ -157,6 +156,13 @@ def program(_request: HttpRequest) -> FileResponse:
     """The verifier: one file that needs nothing but Python."""
     file = Path(verifier.__file__).open("rb")  # noqa: SIM115 - the response closes it
     return FileResponse(file, as_attachment=True, filename="verify.py", content_type="text/x-python")
+
+
+def _range(values: Mapping[str, str], head: int) -> tuple[int, int]:
+    first, last = _number(values["first"], "first") or 1, min(_number(values["last"], "last") or head, head)
+    if first > last:
+        raise Refused(_("There are no entries from %(first)s to %(last)s.") % {"first": first, "last": last})
+    return first, last
 
 
 def _number(text: str, field: str) -> int:
