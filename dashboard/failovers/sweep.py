@@ -59,7 +59,11 @@ class Sweep:
         now = database_now()
         Heartbeat.objects.update_or_create(driver="sweep", defaults={"at": now})
         if self._is_time("selfcheck", MINUTELY, now):  # first: a database that was put back must not be worked off
-            selfcheck.look()
+            try:
+                selfcheck.look()
+            except Exception:
+                del self._done_at["selfcheck"]  # not looked: the next pass must not go on to the steps without it
+                raise
         for part in (conduct.expire_due, reminders.remind, observe.regrade, self._step_failovers, self._hand_out):
             try:
                 part(now)

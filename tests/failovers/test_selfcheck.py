@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import pytest
 from django.conf import settings as desk_settings
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
 
 from dashboard.audit import chain, fence, guards
 from dashboard.audit.chain import SYSTEM
@@ -86,6 +86,24 @@ def test_a_backup_of_an_approved_failover_is_not_worked_off(desk: Any, tmp_path:
         assert reason.startswith(BACK)
         assert Failover.objects.get(pk=failover.pk).state == "approved"
         assert chain.verify().ok
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_look_that_the_database_cut_short_is_made_again_before_anything_is_sent(desk: Any) -> None:
+    desk.approved()
+    fence.path(Head.objects.get()).write_text("{}")
+
+    def away(execute: Any, sql: str, *rest: Any) -> Any:
+        if "audit_head" in sql:
+            raise OperationalError("the database went away")
+        return execute(sql, *rest)
+
+    with Sweeping() as sweep:
+        with connection.execute_wrapper(away), pytest.raises(OperationalError):
+            sweep.pass_by()
+        sweep.pass_by()
+    assert len(standing()) == 1
+    assert desk.posts == 0
 
 
 class Sweeping:
