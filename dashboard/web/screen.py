@@ -27,7 +27,7 @@ LISTED = 7
 # Heights in rem, from the wall's part of app.css.
 _COLUMN = 47.0
 _TILE, _LINE, _CALM, _PLAIN, _MORE = 5.6, 2.5, 4.1, 3.2, 4.6
-_LINE_HOLDS = 17  # characters, in the widest font; a longer line takes two
+_COLUMNS_WIDTH, _COLUMN_GAP, _TILE_EDGE, _LETTER = 83.0, 1.25, 1.7, 1.05  # of a letter in the widest font
 _LAMP, _LAMP_GAP = 2.6, 0.35
 _GRID_WIDTH, _GRID_HEIGHT, _GRID_GAP, _GRID_HEAD = 71.0, 33.5, 1.75, 3.5
 _LIT = (Grade.CRITICAL, Grade.WARNING, Grade.ACTIVE)
@@ -44,9 +44,9 @@ class Tile:
     percent: int | None = None
     when: str = ""
 
-    @property
-    def height(self) -> float:
-        lines = sum(1 + (len(line) > _LINE_HOLDS) for line in self.lines) + (self.percent is not None)
+    def height(self, holds: int) -> float:
+        """With so many letters to a line; a longer line takes two."""
+        lines = sum(1 + (len(line) > holds) for line in self.lines) + (self.percent is not None)
         return _TILE + _LINE * lines
 
 
@@ -106,7 +106,8 @@ def tiled(rows: Sequence[Relationship], clusters: Sequence[Cluster]) -> bool:
 
 def columns(rows: Sequence[Relationship], clusters: Sequence[Cluster], now: datetime) -> list[Column]:
     """One for each cluster, in the order in which they were added; `rows` worst first."""
-    return [_column(cluster, [row for row in rows if row.cluster_id == cluster.pk], now) for cluster in clusters]
+    holds = letters(max(len(clusters), 1))
+    return [_column(cluster, [row for row in rows if row.cluster_id == cluster.pk], now, holds) for cluster in clusters]
 
 
 def grid(rows: Sequence[Relationship], clusters: Sequence[Cluster], now: datetime) -> Grid:
@@ -148,11 +149,17 @@ def nearest(rows: Iterable[Relationship], now: datetime) -> tuple[Relationship, 
 # ── Tiles ────────────────────────────────────────────────────────────────────
 
 
-def _column(cluster: Cluster, rows: list[Relationship], now: datetime) -> Column:
+def letters(count: int) -> int:
+    """How many letters a line of a tile holds, in one of so many columns."""
+    width = (_COLUMNS_WIDTH - _COLUMN_GAP * (count - 1)) / count
+    return int((width - _TILE_EDGE) / _LETTER)
+
+
+def _column(cluster: Cluster, rows: list[Relationship], now: datetime, holds: int) -> Column:
     lit = [] if cluster.silent else [row for row in rows if row.grade in _LIT or _alone_unknown(row)]
     tiles = [_silent(cluster, now)] if cluster.silent else [_tile(row, now) for row in lit]
     calm = [_calm(row, now) for row in rows if row not in lit]
-    shown_tiles, shown_calm = _fitting(tiles, calm)
+    shown_tiles, shown_calm = _fitting(tiles, calm, holds)
     left_out: list[Tile | Calm] = [*tiles[len(shown_tiles) :], *calm[len(shown_calm) :]]
     return Column(
         name=cluster.name,
@@ -164,9 +171,9 @@ def _column(cluster: Cluster, rows: list[Relationship], now: datetime) -> Column
     )
 
 
-def _fitting(tiles: list[Tile], calm: list[Calm]) -> tuple[list[Tile], list[Calm]]:
+def _fitting(tiles: list[Tile], calm: list[Calm], holds: int) -> tuple[list[Tile], list[Calm]]:
     """As many of both, in this order, as the height holds; a line is kept free when some are left out."""
-    heights = [*(tile.height for tile in tiles), *(row.height for row in calm)]
+    heights = [*(tile.height(holds) for tile in tiles), *(row.height for row in calm)]
     if sum(heights) <= _COLUMN:
         return tiles, calm
     used, fit = _MORE, 0

@@ -103,14 +103,17 @@ def test_what_does_not_fit_is_counted_and_never_cut_off(pair: Lookout, cast: Cas
     assert {tile.one("h3").text for tile in column.all("article")} == {"0005", "0015"}
 
 
+@pytest.mark.parametrize("count", [1, 5])
 @pytest.mark.parametrize("late", [0, 3, 9, 24])
-def test_no_column_is_higher_than_the_screen(pair: Lookout, cast: Cast, late: int) -> None:
+def test_no_column_is_higher_than_the_screen(pair: Lookout, cast: Cast, late: int, count: int) -> None:
+    others = [Cluster(pk=1000 + number, name=f"c{number}", added_at=database_now()) for number in range(count - 1)]
     many(pair.cluster, 23, pair.row)
     rows = list(Relationship.objects.select_related("cluster"))
     for row in rows[:late]:
         row.grade, row.reason, row.reason_since = "critical", "Job stalled {for}", row.first_seen_at
-    (column,) = screen.columns(rows, [pair.cluster], database_now())
-    height = sum(tile.height for tile in column.tiles) + sum(row.height for row in column.calm)
+    column, *_others = screen.columns(rows, [pair.cluster, *others], database_now())
+    holds = screen.letters(count)  # the narrower the columns, the sooner a line takes two
+    height = sum(tile.height(holds) for tile in column.tiles) + sum(row.height for row in column.calm)
     assert height + (4.6 if column.more else 0) <= 47
     assert len(column.tiles) == min(late, len(column.tiles))
     assert bool(column.tiles) is bool(late)
