@@ -27,6 +27,7 @@ LISTED = 7
 # Heights in rem, from the wall's part of app.css.
 _COLUMN = 47.0
 _TILE, _LINE, _CALM, _PLAIN, _MORE = 5.6, 2.5, 4.1, 3.2, 4.6
+_MARK = 7  # letters: the room that the mark takes, and that a name, being larger, needs more
 _COLUMNS_WIDTH, _COLUMN_GAP, _TILE_EDGE, _LETTER = 83.0, 1.25, 1.7, 1.05  # of a letter in the widest font
 _LAMP, _LAMP_GAP = 2.6, 0.35
 _GRID_WIDTH, _GRID_HEIGHT, _GRID_GAP, _GRID_HEAD = 71.0, 33.5, 1.75, 3.5
@@ -66,11 +67,12 @@ class Calm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A cluster. `more` counts what did not fit, in words."""
+    """A cluster. A name longer than `short` is written smaller. `more` counts what did not fit, in words."""
 
     name: str
     count: int
     silent: bool
+    short: int
     tiles: list[Tile]
     calm: list[Calm]
     more: str = ""
@@ -165,6 +167,7 @@ def _column(cluster: Cluster, rows: list[Relationship], now: datetime, holds: in
         name=cluster.name,
         count=len(rows),
         silent=cluster.silent,
+        short=holds - _MARK,
         tiles=shown_tiles,
         calm=shown_calm,
         more=_counted(each.health for each in left_out),
