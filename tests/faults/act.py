@@ -42,7 +42,10 @@ def request(path: str, row: Relationship | None = None) -> dict[str, Any]:
 def request_many(count: str) -> dict[str, Any]:
     """As many requests as asked for, spread over the clusters."""
     rows = Relationship.objects.filter(state="ESTABLISHED", held_by="").exclude(recovery_point_at=None)
-    made = [request(row.target_root_path, row)["number"] for row in rows.order_by("target_root_path", "cluster")[: int(count)]]
+    made = [
+        request(row.target_root_path, row)["number"]
+        for row in rows.order_by("target_root_path", "cluster")[: int(count)]
+    ]
     return {"requests": made}
 
 
