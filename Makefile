@@ -27,7 +27,7 @@ test: $(DEV) ## all tests, on SQLite and then on PostgreSQL
 	@$(PY) -m pytest -n 2 -m "not journey and not faults"
 	@$(PY) -m pytest -m "journey or faults"
 	@$(PY) -m pytest --db postgres -n 2 -m "not journey and not faults"
-	@$(PY) -m pytest --db postgres -m faults
+	@$(PY) -m pytest --db postgres tests/faults
 
 check: lint types test ## all that must hold before a change is taken
 
