@@ -14,7 +14,7 @@ from dashboard.failovers.models import Failover, Policy, Request
 from tests.conftest import PASSWORD
 from tests.failovers.desk import REASON, Desk, pass_time
 from tests.web.fleet import Element, browser, parsed
-from tests.web.several import page_of
+from tests.web.several import ASK, form, page_of, site
 
 
 @pytest.fixture
@@ -38,6 +38,18 @@ def break_glass(desk: Desk, user: User, **more: str) -> Any:
     sent = hidden(parsed(client.get(address(desk))), "/fail-over/")
     said = {"typed": "/dr/finance", "reason": REASON, "ticket": "", "mode": "unplanned", "act": "break-glass"}
     return client.post(address(desk), sent | said | {"confirm_password": PASSWORD} | more)
+
+
+def test_a_confirmation_for_one_relationship_breaks_no_glass_on_another(allowed: Desk, cast: Any) -> None:
+    rows = site(allowed, "a", "b")
+    one, other = (f"/relationships/dr/{row.relationship_id}/fail-over/" for row in rows[:2])
+    client = browser(cast.rivera)
+    sent = hidden(parsed(client.get(one)), "/fail-over/")
+    said = {"typed": rows[1].target_root_path.rstrip("/"), "reason": REASON, "ticket": "", "mode": "unplanned"}
+    answer = client.post(other, sent | said | {"act": "break-glass", "confirm_password": PASSWORD})
+    assert answer.status_code == 422
+    assert "This confirmation was made for something else" in answer.content.decode()
+    assert not Request.objects.exists()
 
 
 @pytest.fixture
@@ -185,8 +197,6 @@ def test_an_overdue_review_stands_on_every_page(broken, cast):
 
 
 def test_several_can_be_started_by_break_glass_and_are_marked_each(allowed, cast):
-    from tests.web.several import ASK, form, site
-
     rows = site(allowed, "a", "b")
     client = browser(cast.rivera)
     root = parsed(client.get(ASK + "?" + "&".join(f"r={row.pk}" for row in rows)))

@@ -57,7 +57,7 @@ def asked_before(request: HttpRequest, rows: list[Relationship]) -> dict[str, st
 def _ask(request: HttpRequest, row: Relationship) -> HttpResponse:
     form = forms.Ask.of(request.POST)
     try:
-        made = ask(request, [row], form)
+        made = ask(request, [row], [row], form)
     except Refused as refused:
         record_refusal(request, refused, object=str(row))
         return _dialog(request, row, form.kept, error=refused, nonce=form.nonce)
@@ -67,9 +67,10 @@ def _ask(request: HttpRequest, row: Relationship) -> HttpResponse:
     return HttpResponse(status=303, headers={"Location": page})
 
 
-def ask(request: HttpRequest, rows: list[Relationship], form: forms.Ask) -> Request:
-    """The verb, on what was typed. Whoever breaks the glass proves before that it is they."""
-    auth = confirm.prove(request, "break-glass", str(form.nonce)).words if form.break_glass else ""
+def ask(request: HttpRequest, shown: list[Relationship], rows: list[Relationship], form: forms.Ask) -> Request:
+    """The verb, on what was typed and on those `rows` of the `shown` that were left in. Whoever breaks the glass proves
+    before that it is they: for this form, and for no relationships but those that it showed."""
+    auth = confirm.prove(request, "break-glass", _shown(shown, form.nonce)).words if form.break_glass else ""
     return asking.request(
         user=signed_in(request),
         actor=actor(request),
@@ -82,6 +83,10 @@ def ask(request: HttpRequest, rows: list[Relationship], form: forms.Ask) -> Requ
         auth=auth,
         break_glass=form.break_glass,
     )
+
+
+def _shown(rows: list[Relationship], nonce: UUID) -> str:
+    return " ".join([str(nonce), *(str(key) for key in sorted(row.pk for row in rows))])
 
 
 @require_safe
@@ -147,7 +152,7 @@ def form_context(request: HttpRequest, rows: list[Relationship], nonce: UUID) ->
     return {
         "nonce": nonce,
         "terms": asked,
-        "confirm": confirm.offer(request, "break-glass", str(nonce)) if asked.rules.break_glass else None,
+        "confirm": confirm.offer(request, "break-glass", _shown(rows, nonce)) if asked.rules.break_glass else None,
     }
 
 

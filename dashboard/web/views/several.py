@@ -150,7 +150,7 @@ def _ask(request: HttpRequest) -> HttpResponse:
     if form.look:
         return _page(request, rows, form.lines, typed, nonce=form.ask.nonce)
     try:
-        made = ask(request, _ordered(rows, form.lines), form.ask)
+        made = ask(request, rows, _ordered(rows, form.lines), form.ask)
     except Refused as refused:
         record_refusal(request, refused, object=_several(form.lines))
         return _page(request, rows, form.lines, typed, nonce=form.ask.nonce, error=refused)
