@@ -24,6 +24,7 @@ from dashboard.audit.chain import Actor
 from dashboard.database import database_now
 from dashboard.failovers import bell, plan, policies, preflight, reading, said, tickets
 from dashboard.failovers.clockwork import TIMING
+from dashboard.failovers.crashpoints import reach
 from dashboard.failovers.lifecycle import Refused
 from dashboard.failovers.models import Failover, Mode, Request, Share
 from dashboard.failovers.moves import change
@@ -86,7 +87,10 @@ def request(
         with transaction.atomic():
             # Locked first: of two clicks at once the second waits here, and then finds what the first has made.
             rows = _locked(ask.relationships)
-            return _sent_before(user, ask) or _request(user, actor, ask, rows)
+            made = _sent_before(user, ask) or _request(user, actor, ask, rows)
+            reach("request.in_commit")
+        reach("request.after_commit")
+        return made
     except IntegrityError:
         # The unique guards spoke: either this form came twice at once, or another request was first.
         again = _sent_before(user, ask)

@@ -59,6 +59,7 @@ def execute(failover_pk: int) -> None:
 def _send(failover: Failover) -> None:
     if not turns.may_begin(failover) or not take_turn(failover, TIMING.turn):
         return
+    reach("send.before_read")
     row = failover.relationship
     try:
         with access.executor(row.cluster) as door:

@@ -23,6 +23,7 @@ from django.db.models.lookups import GreaterThan, LessThanOrEqual
 from dashboard.audit import chain
 from dashboard.audit.chain import SYSTEM, Actor
 from dashboard.database import database_now
+from dashboard.failovers.crashpoints import reach
 from dashboard.failovers.lifecycle import MOVES, TERMINAL, WORDS, Stale, State
 from dashboard.failovers.models import Failover
 from dashboard.fleet import hold
@@ -66,6 +67,7 @@ def change(
         hold.release_row(failover.relationship_id, failed_over_at=failed_over_at)
     elif step.target is State.APPROVED:
         hold.hold_row(failover.relationship_id, by=failover.number, phase="running", note=held_note)
+    reach(f"{name}.changed")
     return chain.Line(tag=step.tag, actor=actor, object=failover.number, words=words, detail=detail)
 
 

@@ -113,6 +113,7 @@ def _writable(failover: Failover, read: access.Reading) -> None:
             outcome="confirmed" if confirmed else "inferred",
             outcome_words=f"{target} reports the relationship as disconnected and the target as not read-only.",
         )
+    reach("watch.after_success")
 
 
 def _evidence(read: access.Reading) -> dict[str, Any]:
