@@ -1,30 +1,43 @@
-"""A whole desk of real processes in a folder of its own: simulated clusters over HTTPS, a real broker, workers, sweep.
+"""A whole desk of real processes in a folder of its own: web, workers, sweep, relay, a real broker, a database of
+either engine, and simulated clusters over HTTPS in this process, so that their journal is at hand and cannot be lost.
 
-Times are a fifth of the real ones, so that the settle window fits into a test. Every wait is for a condition, bounded.
+Between the desk and each cluster stands a `Proxy`. Times are a part of the real ones (TIME_SCALE), so that the settle
+window fits into a test. Every wait is for a condition, bounded. Processes are signalled by the pid that this kit keeps,
+and the kernel ends them when the tests end.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
-import ssl
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
-import httpx
+import psycopg
 from cryptography.fernet import Fernet
+from psycopg.rows import dict_row
 
 from dashboard import embedded
-from tests.running.processes import free_ports
+from dashboard.simulator import World, scenarios
+from dashboard.simulator.hosting import Hosting
+from dashboard.supervisor import end_with_parent
+from tests.faults.proxy import Proxy
+from tests.running.processes import free_port, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60
+KEYS = {"READER_KEY": Fernet.generate_key().decode(), "EXECUTOR_KEY": Fernet.generate_key().decode()}
+SECRET_KEY = "only-for-tests-" + "x" * 40
 
 
 def wait_for(what: str, condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
@@ -34,29 +47,89 @@ def wait_for(what: str, condition: Callable[[], Any], patience: float = PATIENCE
         found = condition()
         if found:
             return found
-        time.sleep(0.1)
+        time.sleep(0.05)
     raise AssertionError(f"never came: {what}")
 
 
+class Said(AssertionError):
+    """The desk refused an act; the words are its sentence."""
+
+
+class Hands:
+    """A process that acts for people and drivers (`tests.faults.hands`)."""
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self.child = child
+        assert self._answer() == "ready"
+
+    def __call__(self, verb: str, **arguments: Any) -> Any:
+        assert self.child.stdin is not None
+        self.child.stdin.write(json.dumps([verb, arguments]).encode() + b"\n")
+        self.child.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> Any:
+        assert self.child.stdout is not None
+        line = self.child.stdout.readline()
+        if not line:
+            raise ProcessLookupError(f"the hands ended with {self.child.wait(10)}")
+        said = json.loads(line)
+        if "refused" in said:
+            raise Said(said["refused"])
+        assert "error" not in said, said["error"]
+        return said["answer"]
+
+
 class Site:
-    def __init__(self, folder: Path, *, database: str | None = None) -> None:
+    """`database`: a URL of its own to use; else SQLite in the folder, copied from `ground` when one is given."""
+
+    def __init__(
+        self, folder: Path, *, database: str | None = None, ground: Path | None = None, scale: float = 0.1
+    ) -> None:
         self.folder = folder
         self.children: list[subprocess.Popen[bytes]] = []
+        self.proxies: dict[str, Proxy] = {}
+        self.world = World()
+        self._stack = ExitStack()
+        self._hands: Hands | None = None
+        self._prepared = ground is not None
+        if ground is not None and database is None:
+            shutil.copyfile(ground, folder / "desk.sqlite3")
         self.env = {key: value for key, value in os.environ.items() if key != "DJANGO_SETTINGS_MODULE"} | {
             "DJANGO_SETTINGS_MODULE": "dashboard.settings",
             "TESTING": "1",
-            "TIME_SCALE": "0.2",
+            "TIME_SCALE": str(scale),
             "POLL_EVERY": "1s",
-            "SECRET_KEY": "only-for-tests-" + "x" * 40,
-            "READER_KEY": Fernet.generate_key().decode(),
-            "EXECUTOR_KEY": Fernet.generate_key().decode(),
+            "SECRET_KEY": SECRET_KEY,
+            **KEYS,
             "FAILOVER_DESK_DATA": str(folder),
             "DATABASE_URL": database or f"sqlite:///{folder / 'desk.sqlite3'}",
             "CLUSTER_ALLOWED_CIDRS": "127.0.0.0/8",
             "PYTHONUNBUFFERED": "1",
         }
+        # Known from the start, whether anybody listens there or not: as after a broker that died.
+        self._broker, self.env["REDIS_URL"] = embedded.plan_redis(folder, {})
+        self.socket = Path(self.env["REDIS_URL"].removeprefix("unix://"))
 
     # ── Processes ──
+
+    def start(self, name: str, *arguments: str, **env: str) -> subprocess.Popen[bytes]:
+        """In a session of its own, so that `killpg` takes its children along. What it prints is in NAME.log."""
+        with (self.folder / f"{name}.log").open("ab") as log:
+            return self._spawn(arguments, env, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+
+    def _spawn(self, arguments: tuple[str, ...], env: dict[str, str], **more: Any) -> subprocess.Popen[bytes]:
+        tests = os.getpid()
+        child: subprocess.Popen[bytes] = subprocess.Popen(
+            arguments,
+            cwd=ROOT,
+            env=self.env | env,
+            start_new_session=True,
+            preexec_fn=lambda: end_with_parent(tests, signal.SIGKILL),  # noqa: PLW1509
+            **more,
+        )
+        self.children.append(child)
+        return child
 
     def run(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -69,124 +142,159 @@ class Site:
             timeout=PATIENCE,
         )
 
-    def manage(self, *arguments: str) -> None:
-        done = self.run("manage.py", *arguments)
+    def manage(self, *arguments: str, **env: str) -> str:
+        done = self.run("manage.py", *arguments, **env)
         assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
-    def act(self, *arguments: str, **env: str) -> dict[str, Any]:
-        done = self.run("-m", "tests.faults.act", *arguments, **env)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return dict(json.loads(done.stdout.splitlines()[-1]))
+    def hands(self, **env: str) -> Hands:
+        """Somebody new; `self.act` has one of its own."""
+        with (self.folder / "hands.log").open("ab") as log:
+            command = (sys.executable, "-m", "tests.faults.hands")
+            return Hands(self._spawn(command, env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log))
 
-    def start(self, name: str, *arguments: str, **env: str) -> subprocess.Popen[bytes]:
-        with (self.folder / f"{name}.log").open("ab") as log:
-            child = subprocess.Popen(arguments, cwd=ROOT, env=self.env | env, stdout=log, stderr=log)
-        self.children.append(child)
-        return child
+    def act(self, verb: str, **arguments: Any) -> Any:
+        if self._hands is None or self._hands.child.poll() is not None:
+            self._hands = self.hands()
+        return self._hands(verb, **arguments)
 
     def stop(self, child: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> None:
-        with suppress(ProcessLookupError):
-            child.send_signal(signal.SIGCONT)
-            child.send_signal(number)
+        """Signal the whole group, and wait for its end."""
+        for each in (number, signal.SIGCONT):
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, each)
         try:
             child.wait(15)
         except subprocess.TimeoutExpired:
-            child.kill()
+            os.killpg(child.pid, signal.SIGKILL)
             child.wait(15)
+        for pipe in filter(None, (child.stdin, child.stdout)):
+            pipe.close()
 
     def close(self) -> None:
         for child in reversed(self.children):
-            if child.poll() is None:
-                self.stop(child, signal.SIGKILL)
+            self.stop(child, signal.SIGKILL)
+        self._stack.close()
 
     # ── The parts ──
 
-    def simulate(self, scenario: str = "pair", *, clusters: int = 5) -> None:
-        port = free_ports(clusters + 1)
-        out = self.folder / "sim"
-        python = sys.executable
-        self.start(
-            "simulate",
-            python,
-            "manage.py",
-            "simulate",
-            "--port-base",
-            str(port),
-            "--out",
-            str(out),
-            "--scenario",
-            scenario,
-        )
-        manifest = wait_for(
-            "the simulated clusters", lambda: (out / "manifest.json").exists() and out / "manifest.json"
-        )
-        self.manifest = json.loads(manifest.read_text())
+    def simulate(self, world: World | None = None) -> None:
+        """Serve this world (the pair, when none is given), each of its clusters behind a proxy."""
+        self.world = world or scenarios.pair()
+        names = [name for name, cluster in self.world.clusters.items() if cluster.listens]
+        base = free_ports(len(names) + 1)
+        self._stack.enter_context(Hosting(self.world, self.folder / "sim", port_base=base))
+        self.manifest: dict[str, Any] = json.loads((self.folder / "sim" / "manifest.json").read_text())
+        for it in self.manifest["clusters"]:
+            name, upstream = it["name"], urlsplit(it["url"]).port
+            self.proxies[name] = self._stack.enter_context(Proxy(free_port(), upstream))
+            it["url"] = f"https://127.0.0.1:{self.proxies[name].port}"
 
     def prepare(self) -> None:
-        """Tables, the cast, the target clusters."""
-        self.manage("migrate", "--verbosity", "0")
-        password = self.folder / "password"
-        password.write_text("demo")
-        for name, role in (("a.rivera", "operator"), ("k.osei", "approver")):
-            self.manage("person", "add", name, "--role", role, "--password-file", str(password))
-        for cluster in self.manifest["clusters"]:
-            self.register(cluster)
+        """Tables and the cast (unless they came with the ground), and the clusters, each read once."""
+        if not self._prepared:
+            self.manage("migrate", "--verbosity", "0")
+            self.act("cast")
+        if self.world.clusters:
+            self.act("register", clusters=self.manifest["clusters"])
+            self.act("observe")
 
-    def register(self, cluster: dict[str, str]) -> None:
-        files = []
-        for kind in ("reader", "executor"):
-            path = self.folder / f"{cluster['name']}.{kind}"
-            path.write_text(cluster[f"{kind}_token"])
-            files += [f"--{kind}-token-file", str(path)]
-        self.manage("cluster", "add", cluster["name"], cluster["url"], *files, "--ca-file", cluster["ca_file"])
-
-    def redis(self) -> subprocess.Popen[bytes]:
-        child, url = embedded.plan_redis(self.folder, {})
-        self.env["REDIS_URL"] = url
-        started = self.start("redis", *child.command)
-        wait_for("the broker's socket", lambda: Path(url.removeprefix("unix://")).exists())
+    def redis(self, *options: str) -> subprocess.Popen[bytes]:
+        """A broker on a socket in the folder; after a kill, the next one is found at the same place."""
+        self.socket.unlink(missing_ok=True)
+        started = self.start("redis", *self._broker.command, *options)
+        wait_for("the broker's socket", self.socket.exists)
         return started
 
-    def worker(self, **env: str) -> subprocess.Popen[bytes]:
-        celery = str(Path(sys.executable).with_name("celery"))
-        log = self.folder / "worker.log"
+    def worker(self, queue: str = "send", **env: str) -> subprocess.Popen[bytes]:
+        log = self.folder / f"worker-{queue}.log"
         before = log.stat().st_size if log.exists() else 0
-        child = self.start(
-            "worker", celery, "-A", "dashboard", "worker", "-Q", "send", "-P", "threads", "-c", "4", "-l", "INFO", **env
-        )
-        wait_for("the worker", lambda: b" ready." in log.read_bytes()[before:])
+        keys = {} if queue == "send" else {"EXECUTOR_KEY": ""}
+        command = [sys.executable, "-m", "celery", "-A", "dashboard", "worker", "-Q", queue, "-P", "threads"]
+        command += ["-c", "8", "-l", "INFO", "-n", f"{queue}-{uuid.uuid4().hex[:8]}@%h"]
+        command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+        child = self.start(f"worker-{queue}", *command, **keys, **env)
+        wait_for("the worker", lambda: b" ready." in log.read_bytes()[before:] or child.poll() is not None)
         return child
 
     def sweep(self, **env: str) -> subprocess.Popen[bytes]:
         return self.start("sweep", sys.executable, "manage.py", "sweep", "--every", "0.3", **env)
 
+    def relay(self, **env: str) -> subprocess.Popen[bytes]:
+        return self.start("relay", sys.executable, "manage.py", "relay", EXECUTOR_KEY="", **env)
+
+    def web(self, **env: str) -> subprocess.Popen[bytes]:
+        """Gunicorn with one worker; its address is in `self.url`."""
+        if not hasattr(self, "port"):
+            self.port = free_port()
+            self.url = f"http://127.0.0.1:{self.port}"
+        command = [sys.executable, "-m", "gunicorn", "dashboard.wsgi", "--worker-class", "gthread", "--workers", "1"]
+        command += ["--threads", "8", "--bind", f"127.0.0.1:{self.port}", "--no-control-socket"]
+        child = self.start("web", *command, EXECUTOR_KEY="", **env)
+        wait_for("the web server", lambda: embedded.answers("127.0.0.1", self.port, tls=False))
+        return child
+
+    # ── What people do ──
+
+    def asked(self, *paths: str) -> dict[str, Any]:
+        """A request of a.rivera for these targets (`/dr/finance` when none is named)."""
+        return dict(self.act("request", paths=list(paths) or ["/dr/finance"]))
+
+    def approved(self, *paths: str) -> int:
+        """The first failover of a request that k.osei has approved. Nobody is there to hear the bell before."""
+        made = self.asked(*paths)
+        self.act("approve", request=made["request"])
+        return int(made["failovers"][0])
+
     # ── What really happened ──
 
-    def control(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        control = self.manifest["control"]
-        context = ssl.create_default_context(cafile=control["ca_file"])
-        headers = {"Authorization": f"Bearer {control['token']}"}
-        answer = httpx.request(method, control["url"] + path, json=body, headers=headers, verify=context, timeout=10)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
+    def query(self, sql: str, *values: Any) -> list[dict[str, Any]]:
+        """Rows as the database has them, asked past all of our code. `?` stands for a value on either engine."""
+        url = self.env["DATABASE_URL"]
+        if url.startswith("sqlite"):
+            with closing(sqlite3.connect(f"file:{url.removeprefix('sqlite:///')}?mode=ro", uri=True, timeout=30)) as db:
+                db.row_factory = sqlite3.Row
+                return [dict(row) for row in db.execute(sql, values)]
+        with psycopg.connect(url, row_factory=dict_row, autocommit=True) as server:
+            return list(server.execute(sql.replace("?", "%s").encode(), values))
 
-    def fault(self, make: str, **values: Any) -> None:
-        self.control("POST", "/simulator/faults", {"cluster": "dr", "make": make, **values})
+    def failover(self, pk: int) -> dict[str, Any]:
+        return self.query("SELECT * FROM failovers_failover WHERE id = ?", pk)[0]
+
+    def state(self, pk: int) -> str:
+        return str(self.failover(pk)["state"])
+
+    def see(self, pk: int, *states: str, patience: float = PATIENCE) -> dict[str, Any]:
+        """Wait until the failover is in one of these states."""
+        try:
+            wait_for("a state", lambda: self.state(pk) in states, patience)
+        except AssertionError:
+            raise AssertionError(f"failover {pk} never was {' or '.join(states)}; it is {self.state(pk)}") from None
+        return self.failover(pk)
+
+    def tags(self, pk: int) -> list[str]:
+        """What the ledger says of the failover, in order."""
+        number = self.act("number", failover=pk)
+        return [row["tag"] for row in self.query("SELECT tag FROM audit_entry WHERE object = ? ORDER BY seq", number)]
 
     @property
-    def posts(self) -> list[dict[str, Any]]:
-        """Make-writable requests that reached a cluster, from the cluster's own log."""
-        entries = self.control("GET", "/simulator/log")["entries"]
-        return [entry for entry in entries if entry["path"].endswith("/make-writable")]
+    def posts(self) -> list[Any]:
+        """Make-writable requests that reached a cluster, from the clusters' own journal."""
+        return self.world.make_writable_received()
 
-    def look(self, failover: int) -> dict[str, Any]:
-        return self.act("look", str(failover))
+    def fault(self, fault: Any, cluster: str = "dr") -> None:
+        self.world.clusters[cluster].faults.add(fault)
 
-    def see(self, failover: int, *states: str) -> dict[str, Any]:
-        """Wait until the failover is in one of these states."""
+    def logs(self) -> Iterator[tuple[str, str]]:
+        """What the processes of this site have printed, by name."""
+        for path in sorted(self.folder.glob("*.log")):
+            yield path.name, path.read_text(errors="replace")
 
-        def there() -> dict[str, Any] | None:
-            seen = self.look(failover)
-            return seen if seen["state"] in states else None
 
-        return dict(wait_for(f"FO in {states}, it is {self.look(failover)}", there))
+def own_database(server: str, template: str | None = None) -> str:
+    """A new database on that PostgreSQL, empty or copied from another, for one site alone."""
+    url, name = urlsplit(server), f"faults_{uuid.uuid4().hex}"  # a name of hexadecimal digits
+    with psycopg.connect(server, autocommit=True) as connection:
+        copied = f" TEMPLATE {template}" if template else ""
+        connection.execute(f"CREATE DATABASE {name}{copied}".encode())
+    return urlunsplit(url._replace(path=f"/{name}"))

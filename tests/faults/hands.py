@@ -1,0 +1,179 @@
+"""What people and drivers do, in a process of its own: `python -m tests.faults.hands`.
+
+Reads one act per line, `["approve", {"request": 1001}]`, and answers with one line of JSON: what the verb returned, or
+with `refused` and its sentence when the desk said no. So a test asks many things of one process, and can kill it. The
+settings come from the environment, as for any process of the desk.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import django
+
+django.setup()
+
+from django.db import close_old_connections  # noqa: E402
+
+from dashboard.accounts import people  # noqa: E402
+from dashboard.accounts.models import User  # noqa: E402
+from dashboard.accounts.people import actor_of  # noqa: E402
+from dashboard.audit import chain  # noqa: E402
+from dashboard.audit.chain import SYSTEM, cli  # noqa: E402
+from dashboard.database import database_now  # noqa: E402
+from dashboard.failovers import asking, bell, closing, conduct, execution, holds, reading, selfcheck  # noqa: E402
+from dashboard.failovers.lifecycle import Refused  # noqa: E402
+from dashboard.failovers.models import Failover, Request  # noqa: E402
+from dashboard.fleet import observe as fleet_observe  # noqa: E402
+from dashboard.fleet import registry  # noqa: E402
+from dashboard.fleet.models import Cluster, Relationship  # noqa: E402
+
+CAST = {"a.rivera": "operator", "s.tanaka": "operator", "j.lind": "approver", "k.osei": "approver", "admin": "admin"}
+
+
+def _user(name: str) -> User:
+    return User.objects.select_related("person").get(username=name)
+
+
+def cast() -> None:
+    for name, role in CAST.items():
+        people.add(name, roles=[role], password="demo", actor=SYSTEM)
+
+
+def register(clusters: list[dict[str, str]]) -> None:
+    """As `manage.py cluster add` does it: each is asked who it is, and both of its tokens are tried."""
+    for it in clusters:
+        ca = Path(it["ca_file"]).read_text()
+        tokens = {"reader_token": it["reader_token"], "executor_token": it["executor_token"]}
+        registry.add(it["name"], it["url"], actor=cli(), ca=ca, **tokens)
+
+
+def observe(clusters: list[str] | None = None) -> None:
+    for cluster in Cluster.objects.all():
+        if clusters is None or cluster.name in clusters:
+            fleet_observe.observe(cluster.pk)
+
+
+def request(paths: list[str], by: str = "a.rivera", mode: str = "unplanned", nonce: str = "") -> dict[str, Any]:
+    """Ask for these target paths, `/dr/finance` or `dr-003:/dr/0001` where several clusters have the same."""
+    user = _user(by)
+    for cluster in {_row(path).cluster_id for path in paths}:  # as after "Read again": a request rests on fresh facts
+        fleet_observe.observe(cluster)
+    rows = [_row(path) for path in paths]
+    asked = asking.request(
+        user=user,
+        actor=actor_of(user),
+        relationships=rows,
+        typed=reading.expected_typing(rows),
+        reason="A machine of the test needs it now.",
+        ticket="",
+        mode=mode,
+        nonce=uuid.UUID(nonce) if nonce else uuid.uuid4(),
+    )
+    items = list(asked.failovers.order_by("position"))
+    return {"request": asked.pk, "number": asked.number, "digest": asked.digest, "failovers": [f.pk for f in items]}
+
+
+def _row(path: str) -> Relationship:
+    name, _, rest = path.rpartition(":")
+    rows = Relationship.objects.filter(target_root_path=rest.rstrip("/") + "/", gone_at=None)
+    return rows.select_related("cluster").get(**({"cluster__name": name} if name else {}))
+
+
+def approve(request: int, by: str = "k.osei") -> None:
+    user, asked = _user(by), Request.objects.get(pk=request)
+    seen = reading.situations(list(asked.failovers.order_by("position")), now=database_now())
+    changed = reading.changed(asked, seen)
+    ticked = reading.digest_of(changed)
+    conduct.approve(
+        user=user,
+        actor=actor_of(user),
+        request_pk=asked.pk,
+        digest=asked.digest,
+        comment="Go.",
+        auth="",
+        changed=ticked,
+    )
+
+
+def reject(request: int, by: str = "k.osei") -> None:
+    user, asked = _user(by), Request.objects.get(pk=request)
+    conduct.reject(user=user, actor=actor_of(user), request_pk=asked.pk, digest=asked.digest, comment="No.", auth="")
+
+
+def cancel(request: int, by: str = "a.rivera") -> None:
+    user = _user(by)
+    conduct.cancel(user=user, actor=actor_of(user), request_pk=request)
+
+
+def close(failover: int, outcome: str = "not_applied", reason: str = "", by: str = "k.osei") -> None:
+    user = _user(by)
+    closing.close(user=user, actor=actor_of(user), failover_pk=failover, outcome=outcome, reason=reason)
+
+
+def execute(failover: int) -> None:
+    execution.execute(failover)
+
+
+def ring(failover: int, times: int = 1) -> None:
+    for _ in range(times):
+        bell.ring(failover)
+    hush()
+
+
+def hush() -> None:
+    """Returns when every bell so far was rung, or was found not to be heard."""
+    bell._thread.submit(lambda: None).result()
+
+
+def hold(reason: str, scope: str = "") -> None:
+    holds.hold(actor=cli(), scope=scope, reason=reason)
+
+
+def look() -> None:
+    """The self-check of a sending process."""
+    selfcheck.look()
+
+
+def expire() -> int:
+    return conduct.expire_due()
+
+
+def verify() -> dict[str, Any]:
+    report = chain.verify()
+    return {"ok": report.ok}
+
+
+def number(failover: int) -> str:
+    return Failover.objects.select_related("request").get(pk=failover).number
+
+
+ACTS: tuple[Callable[..., Any], ...] = (
+    *(cast, register, observe, request, approve, reject, cancel, close),
+    *(execute, ring, hush, hold, look, expire, verify, number),
+)
+VERBS = {act.__name__: act for act in ACTS}
+
+
+def main() -> None:
+    print(json.dumps({"answer": "ready"}), flush=True)
+    for line in sys.stdin:
+        verb, arguments = json.loads(line)
+        close_old_connections()
+        try:
+            said = {"answer": VERBS[verb](**arguments)}
+        except Refused as refused:
+            said = {"refused": refused.words}
+        except Exception:  # noqa: BLE001 - whatever it was, the test is told
+            said = {"error": traceback.format_exc()}
+        print(json.dumps(said), flush=True)
+
+
+if __name__ == "__main__":
+    main()
