@@ -37,6 +37,15 @@ def large(clusters: int = 20, relationships: int = 100, clock: Clock = time.time
     return world
 
 
+def crowd(clusters: int = 200, clock: Clock = time.time) -> World:
+    """Many target clusters with one relationship each, and no job that would begin within the hour."""
+    world = World(clock)
+    source = world.add_cluster("prod", listens=False)
+    for c in range(clusters):
+        world.relate(source, f"/data/{c:03d}", world.add_cluster(f"dr-{c:03d}"), f"/dr/{c:03d}", every=2 * HOUR)
+    return world
+
+
 # What the demonstration calls late: target cluster, path prefix, how old its recovery point may get.
 OBJECTIVES: tuple[tuple[str, str, str], ...] = (
     ("dr-west", "/dr/dc1", "15m"),
@@ -170,4 +179,4 @@ def _dr_east(world: World) -> None:
         )
 
 
-NAMED: dict[str, Callable[[], World]] = {"demo": demo, "pair": pair, "large": large}
+NAMED: dict[str, Callable[[], World]] = {"demo": demo, "pair": pair, "large": large, "crowd": crowd}

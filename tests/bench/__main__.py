@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import ssl
@@ -16,54 +15,31 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from tests.bench import storm
+from tests.bench.browser import Browser
+from tests.bench.table import row, table
 from tests.faults.site import ROOT, Site, wait_for
 from tests.running.processes import free_port
 
 FAILOVERS = 50
 CLICKS = 100
 CHANGES = 5
-ROWS: list[tuple[str, str, str]] = []
 
 
-def row(what: str, figure: str, aim: str = "") -> None:
-    ROWS.append((what, figure, aim))
-    print(f"  {what}: {figure}", flush=True)
+def main(wanted: list[str]) -> None:
+    for name in wanted or PARTS:
+        PARTS[name]()
+    table()
 
 
-class Browser:
-    """Somebody who clicks: signed in, with the fields of the page's own form."""
-
-    def __init__(self, url: str, name: str) -> None:
-        self.http = httpx.Client(base_url=url, headers={"Referer": url}, timeout=30)
-        page = self.http.get("/sign-in/").text
-        fields = {"csrfmiddlewaretoken": _hidden(page, "csrfmiddlewaretoken"), "username": name, "password": "demo"}
-        answer = self.http.post("/sign-in/", data=fields | {"next": "/"})
-        assert answer.status_code == 302, answer.status_code
-
-    def approve(self, number: str) -> float:
-        """Click; gives the moment of the click (epoch seconds)."""
-        page = self.http.get(f"/failovers/{number}/").text
-        names = ("csrfmiddlewaretoken", "digest", "changed", "confirm_ticket")
-        typed = {"comment": "Go.", "seen": "on", "decision": "approve", "confirm_password": "demo"}
-        fields = {name: _hidden(page, name) for name in names} | typed
-        clicked = time.time()
-        answer = self.http.post(f"/failovers/{number}/decide/", data=fields)
-        assert answer.status_code in (200, 302, 303), answer.text
-        return clicked
-
-
-def _hidden(page: str, name: str) -> str:
-    found = re.search(rf'name="{name}" value="([^"]*)"', page)
-    return found[1] if found else ""
-
-
-def main() -> None:
+def measure_desk() -> None:
     with tempfile.TemporaryDirectory(prefix="desk-bench-") as folder:
         site = Site(Path(folder))
         site.env |= {"TIME_SCALE": "1", "POLL_EVERY": "10s"}
@@ -79,10 +55,6 @@ def main() -> None:
             measure_clicks_among_polls(site, url)
         finally:
             site.close()
-    for engine in ("sqlite", "postgres"):
-        measure_ledger(engine)
-    measure_demo()
-    table()
 
 
 def start(site: Site) -> str:
@@ -238,6 +210,11 @@ def _received(site: Site, ids: dict[str, str]) -> dict[str, float]:
     return found
 
 
+def measure_ledgers() -> None:
+    for engine in ("sqlite", "postgres"):
+        measure_ledger(engine)
+
+
 def measure_ledger(engine: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench.ledger", engine], capture_output=True, text=True, check=True
@@ -271,11 +248,19 @@ def measure_demo() -> None:
         shutil.rmtree(folder)
 
 
-def table() -> None:
-    print("\n| Measured | Here | Aim |\n|---|---|---|")
-    for cells in ROWS:
-        print("| " + " | ".join(cells) + " |")
+def measure_storms() -> None:
+    for engine in ("sqlite", "postgres"):
+        storm.measure(engine)
 
+
+PARTS: dict[str, Callable[[], None]] = {
+    "desk": measure_desk,
+    "storm": measure_storms,
+    "storm-sqlite": partial(storm.measure, "sqlite"),
+    "storm-postgres": partial(storm.measure, "postgres"),
+    "ledger": measure_ledgers,
+    "demo": measure_demo,
+}
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,6 +1,6 @@
 """So many polls a second, from a process of its own, until it is told to stop: people who look while others decide.
 
-python -m tests.bench.pollers URL RATE SESSION…      (prints how many it made, and how long the slowest took)
+python -m tests.bench.pollers URL RATE SESSION…      (prints how many it made, and how long they took)
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import json
 import signal
 import sys
 import time
+from typing import Any
 
 import httpx
 
+from tests.bench.table import spread
 
-async def poll(url: str, rate: float, sessions: list[str]) -> dict[str, float]:
+
+async def poll(url: str, rate: float, sessions: list[str]) -> dict[str, Any]:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     took: list[float] = []
@@ -41,7 +44,7 @@ async def poll(url: str, rate: float, sessions: list[str]) -> dict[str, float]:
             if pause > 0:
                 await asyncio.sleep(pause)
         lasted = time.monotonic() - began
-    return {"polls": number, "rate": number / lasted, "failed": failed, "worst": max(took)}
+    return {"polls": number, "rate": number / lasted, "failed": failed, "spread": spread(took)}
 
 
 if __name__ == "__main__":
