@@ -62,7 +62,7 @@ def _send(failover: Failover) -> None:
     reach("send.before_read")
     row = failover.relationship
     try:
-        with access.executor(row.cluster) as door:
+        with access.executor(row.cluster, patience=TIMING.post_deadline, delivery=TIMING.user_timeout) as door:
             read = _read(failover, door)
             if read is None:
                 return

@@ -25,7 +25,7 @@ from dashboard.database import database_now
 from dashboard.fleet.models import Cluster, Relationship
 from dashboard.qumulo import inferred
 from dashboard.qumulo.addresses import AddressRule, parse_url
-from dashboard.qumulo.client import Accepted, NodeState, QumuloClient, WhoAmI
+from dashboard.qumulo.client import Accepted, Deadlines, NodeState, QumuloClient, WhoAmI
 from dashboard.qumulo.errors import NotSent
 from dashboard.qumulo.records import SourceStatusList, StatusList, TargetStatus
 from dashboard.qumulo.trust import Trust
@@ -151,16 +151,22 @@ def reader(cluster: Cluster) -> Iterator[Door]:
 
 
 @contextmanager
-def executor(cluster: Cluster) -> Iterator[Door]:
-    """A door that can send make-writable. Raises NoExecutor."""
+def executor(
+    cluster: Cluster, *, patience: timedelta = timedelta(seconds=40), delivery: timedelta = timedelta(seconds=10)
+) -> Iterator[Door]:
+    """A door that can send make-writable. Raises NoExecutor. `patience`: for its answer; `delivery`: how long the
+    kernel goes on delivering it, whoever lives."""
     if cluster.watched_only:
         raise NoExecutor(f"Failover Desk has no executor token for {cluster.name}. It is watched only.")
     token = unseal("executor", cluster.uuid, cluster.executor_token)
-    with connect(cluster.url, cluster.trust_kind, cluster.certificate, token) as client:
+    deadlines = Deadlines(post=patience.total_seconds(), unacknowledged=delivery.total_seconds())
+    with connect(cluster.url, cluster.trust_kind, cluster.certificate, token, deadlines) as client:
         yield Door(cluster, client, "executor")
 
 
-def connect(url: str, trust_kind: str, certificate: str, token: str | None = None) -> QumuloClient:
+def connect(
+    url: str, trust_kind: str, certificate: str, token: str | None = None, deadlines: Deadlines | None = None
+) -> QumuloClient:
     """A client for an address that may not be registered yet. Raises ValueError with a sentence for a URL,
     certificate or token that cannot be one."""
     transport = _transports.get(parse_url(url))
@@ -168,7 +174,7 @@ def connect(url: str, trust_kind: str, certificate: str, token: str | None = Non
         trust = Trust("")  # no network, no handshake, nobody to trust
     else:
         trust = Trust.pinned(certificate) if trust_kind == "pinned" else Trust.ca(certificate)
-    return QumuloClient(url, trust=trust, addresses=addresses(), token=token, transport=transport)
+    return QumuloClient(url, trust=trust, addresses=addresses(), token=token, transport=transport, deadlines=deadlines)
 
 
 def addresses() -> AddressRule:

@@ -35,7 +35,7 @@ from dashboard.qumulo.records import (
     parse_target_status,
 )
 from dashboard.qumulo.trust import Trust
-from dashboard.qumulo.wire import Wire, WireTransport, boottime
+from dashboard.qumulo.wire import UNACKNOWLEDGED, Wire, WireTransport, boottime
 
 BODY_LIMIT = 8 * 1024 * 1024
 _TARGETS = "/v2/replication/target-relationships"
@@ -46,12 +46,14 @@ _TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
-    """Seconds for a whole call; `connect` is the part of it for name, connection and handshake."""
+    """Seconds for a whole call; `connect` is the part of it for name, connection and handshake. `unacknowledged`: how
+    long the kernel goes on delivering what was written and not acknowledged, also after this process has ended."""
 
     connect: float = 5
     read: float = 10
     list: float = 20
     post: float = 40
+    unacknowledged: float = UNACKNOWLEDGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class QumuloClient:
         self._deadlines = deadlines or Deadlines()
         self._wire: Wire | None = None
         if transport is None:
-            self._wire = Wire(addresses=addresses, pin=trust.pin)
+            self._wire = Wire(addresses=addresses, pin=trust.pin, unacknowledged=self._deadlines.unacknowledged)
             transport = WireTransport(self._wire, trust.context())
         self._transport = transport
         # The official client sends the content type with every call, also without a body.

@@ -9,8 +9,8 @@ What this room guarantees, whatever the layers above do:
   and that is then dialled. With a pinned certificate the peer's must be equal to it before anything is sent.
 * The send window of a request that changes something is checked in the line before its first byte: when it is over,
   `TooLate` is raised and the cluster has not seen a byte of it.
-* What was written and not acknowledged is dropped by the kernel after 10 s (TCP_USER_TIMEOUT), also when this process
-  has been killed: a dead sender's request does not arrive minutes later, when the network heals.
+* What was written and not acknowledged is dropped by the kernel after `unacknowledged` seconds (TCP_USER_TIMEOUT), also
+  when this process has been killed: a dead sender's request does not arrive minutes later, when the network heals.
 
 Limit: a name is resolved by the C library, which cannot be interrupted. The call gives up in time; the lookup
 ends by itself, in a thread that is shared by all who ask for the same name.
@@ -34,8 +34,8 @@ import httpx
 from dashboard.qumulo.addresses import AddressRule
 from dashboard.qumulo.errors import AddressRefused, CannotConnect, CertificateRefused, TooLate
 
+UNACKNOWLEDGED = 10.0
 _SOCKET_OPTIONS = (
-    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10_000),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
@@ -54,10 +54,13 @@ def split(url: str) -> tuple[str, int]:
     return str(parts.hostname), int(parts.port or 0)
 
 
-def dial(host: str, port: int, *, addresses: AddressRule, by: float) -> httpcore.NetworkStream:
+def dial(
+    host: str, port: int, *, addresses: AddressRule, by: float, unacknowledged: float = UNACKNOWLEDGED
+) -> httpcore.NetworkStream:
     """A TCP connection to one of the host's allowed addresses, made before `by` (boottime). Each address has
-    its share of the time, so that one dead node does not hide the others. Raises AddressRefused or
-    CannotConnect."""
+    its share of the time, so that one dead node does not hide the others. `unacknowledged`: seconds for which the
+    kernel goes on delivering what was written, whoever lives. Raises AddressRefused or CannotConnect."""
+    options = (*_SOCKET_OPTIONS, (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(unacknowledged * 1000)))
     found = _resolve(host, port, by=by)
     refusals = {address: addresses.refusal(address) for address in found}
     allowed = [address for address in found if refusals[address] is None]
@@ -67,7 +70,7 @@ def dial(host: str, port: int, *, addresses: AddressRule, by: float) -> httpcore
     while allowed and (left := by - boottime()) > 0:
         address, share = allowed.pop(0), left / (len(allowed) + 1)
         try:
-            return httpcore.SyncBackend().connect_tcp(address, port, share, socket_options=_SOCKET_OPTIONS)
+            return httpcore.SyncBackend().connect_tcp(address, port, share, socket_options=options)
         except httpcore.ConnectTimeout:
             failure = "nothing answered in time"
         except httpcore.ConnectError as error:
@@ -153,8 +156,9 @@ class Wire(httpcore.NetworkBackend):
     """The network under one client. `limit` says what holds for the request that is about to be made; one at
     a time."""
 
-    def __init__(self, *, addresses: AddressRule, pin: bytes | None) -> None:
+    def __init__(self, *, addresses: AddressRule, pin: bytes | None, unacknowledged: float = UNACKNOWLEDGED) -> None:
         self._addresses = addresses
+        self._unacknowledged = unacknowledged
         self._pin = pin
         self._deadline = 0.0
         self._send_by: float | None = None
@@ -176,7 +180,8 @@ class Wire(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         now = boottime()
         by = self._deadline if timeout is None else min(self._deadline, now + timeout)
-        return _Stream(dial(host, port, addresses=self._addresses, by=by), self, connect_by=by, pin=self._pin)
+        stream = dial(host, port, addresses=self._addresses, by=by, unacknowledged=self._unacknowledged)
+        return _Stream(stream, self, connect_by=by, pin=self._pin)
 
     def before_read(self) -> float:
         """Seconds until the deadline. Raises httpcore.ReadTimeout when there are none left."""
