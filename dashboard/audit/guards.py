@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from dashboard.audit import triggers
+from dashboard.audit import constraints, triggers
+from dashboard.audit.constraints import Check, Constraint, Unique
 from dashboard.audit.triggers import Guard
 
 LEDGER = [
@@ -41,6 +42,13 @@ CHECKPOINTS = [
 ]
 GUARDS = [*LEDGER, *CHECKPOINTS]
 
+CONSTRAINTS: list[Constraint] = [
+    Unique(name="one_entry_per_number", table="audit_entry", columns=("seq",)),
+    Unique(name="one_head_per_key", table="audit_head", columns=("id",)),
+    Check(name="the_ledger_has_one_head", table="audit_head", condition="id = 1"),
+    Unique(name="one_checkpoint_per_number", table="audit_checkpoint", columns=("number",)),
+]
+
 
 def install(connection: BaseDatabaseWrapper) -> None:
     triggers.install(connection, GUARDS)
@@ -51,4 +59,5 @@ def drop(connection: BaseDatabaseWrapper) -> None:
 
 
 def missing(connection: BaseDatabaseWrapper) -> list[str]:
-    return triggers.missing(connection, GUARDS)
+    """Names of the triggers and constraints that are not there as they were made."""
+    return [*triggers.missing(connection, GUARDS), *constraints.missing(connection, CONSTRAINTS)]

@@ -1,6 +1,6 @@
 """What the database refuses by itself, whatever code runs. The same list serves the migration, the start-up check and
-the tests. Constraints that need no trigger (one open failover per relationship, nobody approves their own, one person
-one vote) stand in `models`.
+the tests. Rules that need no trigger (one open failover per relationship, nobody approves their own, one person one
+vote) are constraints: declared in `models`, and listed in `constraints` for the check that they are there.
 
 - What was asked is frozen when it is asked.
 - A decision is for ever, carries the digest of what was asked, and names the true requester.
@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from dashboard.audit import triggers
+from dashboard.audit import constraints, triggers
 from dashboard.audit.triggers import Guard, append_only
+from dashboard.failovers.constraints import CONSTRAINTS
 from dashboard.failovers.lifecycle import MOVES, OPEN
 
 _OPEN = ", ".join(f"'{state.value}'" for state in OPEN)
@@ -245,4 +246,5 @@ def drop(connection: BaseDatabaseWrapper) -> None:
 
 
 def missing(connection: BaseDatabaseWrapper) -> list[str]:
-    return triggers.missing(connection, GUARDS)
+    """Names of the triggers and constraints that are not there as they were made."""
+    return [*triggers.missing(connection, GUARDS), *constraints.missing(connection, CONSTRAINTS)]
