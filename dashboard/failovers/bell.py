@@ -1,7 +1,7 @@
 """The doorbell: asks a worker to look at a failover now. Whoever rings promises nothing and waits for nothing.
 
 A broker that is down, frozen or full costs latency only: the sweep finds the row within its next pass. So the bell is
-rung from a thread of its own, with a message that dies after a minute, and its failure is a line in the log.
+rung from a thread of its own, with a message that dies after a minute, and its failure is a line in the log (rule 1).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""How a failover whose outcome stayed in doubt is left: by a person, on evidence, after the settle window. Sends
-nothing."""
+"""How a failover whose outcome stayed in doubt is left: by a person, on evidence, after the settle window (rule 5).
+Sends nothing; a new try is a new request with new approvals."""
 
 from __future__ import annotations
 

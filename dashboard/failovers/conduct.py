@@ -5,6 +5,8 @@ Each verb is one transaction that holds its guard, its change and its entry in t
 says no raises `Refused` with one sentence for a person, or `Stale` when somebody else was first; the page records the
 attempt in a transaction of its own, since this one is rolled back.
 
+Every approval says until when it is good for starting, by the database's clock (rule 6).
+
 Nobody is exempt from four eyes. What is compared are persons, not accounts; the database compares them again. A vote
 is on the digest of exactly what was asked, and on the facts that are true when it is given: whoever was shown older
 ones is asked to look again.

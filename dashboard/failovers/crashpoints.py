@@ -3,7 +3,8 @@ SIGKILL to this very process there, so that nothing behind that line runs, no ha
 
 `CRASH_AT=NAME:N` strikes when the place is reached for the Nth time, `CRASH_AT=NAME:N:STOP` sends another signal
 (SIGSTOP: as when a machine is paused). A test that plays several drivers in one process listens instead (`listen`).
-In production a place is one comparison with None.
+In production a place is one comparison with None. With rule 12: what dies here, the models and the fault matrix
+survive.
 """
 
 from __future__ import annotations

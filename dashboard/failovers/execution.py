@@ -1,6 +1,6 @@
 """What drivers do with an approved failover: check again, and send once. At most one make-writable.
 
-The guarantee, and why it holds whatever dies:
+The guarantee, and why it holds whatever dies (rules 2, 3 and 6 of this room):
 
 - The row is the queue. The bell, each duplicate of it, and the sweep all call `execute`, as often as they like.
 - `approved → sent` is the only edge that leads to a POST. It is a compare-and-set, committed with its entry in the
@@ -11,6 +11,8 @@ The guarantee, and why it holds whatever dies:
   same number.
 - From then on everybody only reads (`watching`), for ever. A timeout, a reset, a 5xx or a killed worker never leads
   to a second POST.
+- The deadline of the approval, a standing hold and the approvers' rights are asked in the intent's own transaction: a
+  queue that wakes up hours later ends failovers, it does not send them.
 - The send window (from the answer of the re-check to the first byte) is checked by the socket's own write, and its
   clock starts before the intent is committed, so a process that was stopped in between cannot send late.
 
@@ -49,7 +51,7 @@ log = logging.getLogger(__name__)
 
 def execute(failover_pk: int) -> None:
     """One step of one failover, by whoever comes round: the bell, its duplicates, the sweep."""
-    failover = Failover.objects.select_related("request", "relationship__cluster").get(pk=failover_pk)
+    failover = Failover.objects.with_request().select_related("relationship__cluster").get(pk=failover_pk)
     if failover.state == State.APPROVED:
         _send(failover)
     elif failover.state in ON_THE_CLUSTER:

@@ -1,4 +1,4 @@
-"""Whose approval a request has, still needs, and could get. Persons are counted, never accounts.
+"""Whose approval a request has, still needs, and could get. Persons are counted, never accounts (rule 9).
 
 Whether a vote counts is decided when it is given (`conduct`), by the database again when the last one moves the
 failovers (`guards`), and once more when one is sent (`still_good`): an approver who has lost the role by then, or the
@@ -111,6 +111,6 @@ def still_good(failover: Failover) -> None:
         return
     # The whole request was approved as one, so its approvers must still be able to decide on all of it.
     permitted = _able_for(asked)
-    votes = [vote.person_id for vote in approvals(asked) if vote.person_id in permitted]
-    if policy.lacking(shares_of(asked), groups_of(votes)):
+    votes = asked.decisions.filter(verdict="approve", digest=asked.digest).values_list("person_id", flat=True)
+    if policy.lacking(shares_of(asked), groups_of(set(votes) & permitted.keys())):
         raise Refused("An approver may no longer approve; the approval does not count any more.")

@@ -1,6 +1,6 @@
-"""What the database refuses by itself, whatever code runs. The same list serves the migration, the start-up check and
-the tests. Rules that need no trigger (one open failover per relationship, nobody approves their own, one person one
-vote) are constraints: declared in `models`, and listed in `constraints` for the check that they are there.
+"""What the database refuses by itself, whatever code runs (rule 9). The same list serves the migration, the start-up
+check and the tests. Rules that need no trigger (one open failover per relationship, nobody approves their own, one
+person one vote) are constraints: declared in `models`, and listed in `constraints` for the check that they are there.
 
 - What was asked is frozen when it is asked.
 - A decision is for ever, carries the digest of what was asked, and names the true requester.

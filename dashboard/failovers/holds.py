@@ -1,43 +1,87 @@
-"""Holds: while one stands, nothing is sent to its scope. Setting one is quick; lifting one first ends every request
-that waited behind it, because people decided on another night's facts."""
+"""Holds: while one stands, nothing is sent to its scope. Setting one is quick; lifting one is an admin's act with a
+reason, and first ends every request that waited behind it, because people decided on another night's facts.
+"""
 
 from __future__ import annotations
 
-from django.db import transaction
-from django.db.models import Q
+from collections.abc import Iterable
 
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from dashboard.accounts.models import User
+from dashboard.accounts.roles import Role
 from dashboard.audit import chain
 from dashboard.audit.chain import Actor
+from dashboard.audit.models import Head
 from dashboard.database import database_now
 from dashboard.failovers import said
-from dashboard.failovers.lifecycle import Refused, State
+from dashboard.failovers.lifecycle import Refused, Stale, State
 from dashboard.failovers.models import Failover, Hold
 from dashboard.failovers.moves import change, lock_relationships
 
 
-def hold(*, actor: Actor, scope: str, reason: str) -> Hold:
-    """Stop all sending to `scope` (a cluster's name; "" is every cluster) from the next intent on."""
-    reason = said.reason(reason, tag="request.refused")
+def may_hold(user: User, scope: str) -> bool:
+    """An admin, or an approver of all that is held."""
+    return user.has(Role.ADMIN) or (Role.APPROVER in user.roles if not scope else user.has(Role.APPROVER, scope))
+
+
+def may_lift(user: User) -> bool:
+    return user.has(Role.ADMIN)
+
+
+def standing(scope: str) -> QuerySet[Hold]:
+    """Those of exactly this scope, oldest first."""
+    return Hold.objects.filter(scope=scope, lifted_at=None).order_by("pk")
+
+
+def hold(*, actor: Actor, scope: str, reason: str, user: User | None = None) -> Hold:
+    """Stop all sending to `scope` (a cluster's name; "" is every cluster) from the next intent on. `user`: whose act it
+    is; None for the shell and for the desk itself."""
+    if user is not None and not may_hold(user, scope):
+        raise Refused(f"Only an approver or an admin may hold {scope or 'every cluster'}.", tag="hold.refused")
+    reason = said.reason(reason, tag="hold.refused")
     with transaction.atomic():
         made = Hold.objects.create(scope=scope, reason=reason, by=actor.label, at=database_now())
-        chain.append("hold.set", actor=actor, object=f"hold:{scope or 'all'}", words=reason)
+        chain.append("hold.set", actor=actor, object=_about(scope), words=reason)
     return made
 
 
-def lift(*, actor: Actor, scope: str) -> int:
-    """Lift the holds of `scope`. What was requested or approved under them expires first."""
+def hold_once(*, actor: Actor, scope: str, reason: str) -> bool:
+    """As `hold`, unless one with this reason stands already: of many that find the same, one writes it down."""
     with transaction.atomic():
-        standing = list(Hold.objects.select_for_update().filter(scope=scope, lifted_at=None).order_by("pk"))
-        if not standing:
-            raise Refused("No such hold stands.")
-        waiting = Failover.objects.filter(state__in=(State.REQUESTED, State.APPROVED)).select_related("request")
-        if scope:
-            here = Q(relationship__cluster__name=scope)
-            # A request is decided as a whole: one that waits for that ends with all its items, on other clusters too.
-            touched = Failover.objects.filter(here, state=State.REQUESTED).values("request")
-            waiting = waiting.filter(here | Q(state=State.REQUESTED, request__in=touched))
+        Head.objects.select_for_update().get(pk=1)  # whoever records waits here, so that they see each other's holds
+        if standing(scope).filter(reason=reason).exists():
+            return False
+        hold(actor=actor, scope=scope, reason=reason)
+    return True
+
+
+def lift(
+    *,
+    actor: Actor,
+    scope: str,
+    reason: str,
+    user: User | None = None,
+    seen: Iterable[int] | None = None,
+    auth: str = "",
+) -> int:
+    """Lift the holds of `scope`. What was requested or approved under them expires first; returns how many failovers.
+
+    `user` as in `hold`. `seen`: keys of the holds that the page showed; when others stand by now, it is Stale. `auth`:
+    how the person proved who they are.
+    """
+    if user is not None and not may_lift(user):
+        raise Refused("Only an admin may lift a hold.", tag="hold.refused")
+    reason = said.reason(reason, tag="hold.refused")
+    with transaction.atomic():
+        found = list(standing(scope).select_for_update())
+        if not found:
+            raise Stale("No such hold stands.", tag="hold.refused")
+        if seen is not None and {each.pk for each in found} != set(seen):
+            raise Stale("Other holds stand now than this page showed. Read them first.", tag="hold.refused")
         now = database_now()
-        rows = list(waiting.select_for_update(of=("self",)).order_by("pk"))
+        rows = list(waiting(scope).select_for_update(of=("self",)).order_by("pk"))
         lock_relationships(rows)
         lines = [
             change(
@@ -51,9 +95,25 @@ def lift(*, actor: Actor, scope: str) -> int:
             for failover in rows
         ]
         # Only those that were found standing: whoever sets another one meanwhile was told that nothing is sent.
-        lifted = Hold.objects.filter(pk__in=[each.pk for each in standing])
+        lifted = Hold.objects.filter(pk__in=[each.pk for each in found])
         lifted.update(lifted_at=now, lifted_by=actor.label)
-        about, detail = f"hold:{scope or 'all'}", {"expired": len(rows)}
-        lines.append(chain.Line(tag="hold.lifted", actor=actor, object=about, words="Hold lifted", detail=detail))
+        detail = {"expired": len(rows), "held": [each.reason for each in found], "auth": auth}
+        words = f"Hold lifted: {reason}"
+        lines.append(chain.Line(tag="hold.lifted", actor=actor, object=_about(scope), words=words, detail=detail))
         chain.append_all(lines)
     return len(rows)
+
+
+def waiting(scope: str) -> QuerySet[Failover]:
+    """What expires when the holds of `scope` are lifted."""
+    found = Failover.objects.filter(state__in=(State.REQUESTED, State.APPROVED)).select_related("request")
+    if not scope:
+        return found
+    here = Q(relationship__cluster__name=scope)
+    # A request is decided as a whole: one that waits for that ends with all its items, on other clusters too.
+    touched = Failover.objects.filter(here, state=State.REQUESTED).values("request")
+    return found.filter(here | Q(state=State.REQUESTED, request__in=touched))
+
+
+def _about(scope: str) -> str:
+    return f"hold:{scope or 'all'}"

@@ -7,9 +7,9 @@
         └─► expired             └─► expired        ├─► closed
                                                    └─► approved | stopped   (only the sender that knows: no byte left)
 
-`approved → sent` is the only edge that leads to a POST. It is a compare-and-set, and only the process that made it
-can lead back, because it alone knows that nothing left. So no second sender can exist. Nothing but a reading of the
-cluster, or a person, leads out of `sent`: no timer does.
+`approved → sent` is the only edge that leads to a POST. It is a compare-and-set, and only the process that made it can
+lead back, because it alone knows that nothing left. So no second sender can exist (rule 2). Nothing but a reading of
+the cluster, or a person, leads out of `sent`: no timer does (rule 5).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """The only writer of `Failover.state`: a compare-and-set along `lifecycle.MOVES`, with its entry in the ledger, in the
-caller's transaction.
+caller's transaction. So an act without a record cannot be committed (rule 7).
 
 `filter(pk, state in sources, …).update(…) == 1` decides; whoever comes second has changed nothing. Conditions in
 `where` stay on the row itself: a condition on a joined table would become a sub-query, which PostgreSQL does not

@@ -2,7 +2,7 @@
 
 The digest covers the ordered items, the approvals that are needed, the times, the mode, the reason and the ticket, over
 canonical JSON; the stored text is what was hashed, and a decision on it covers exactly these items. The sender compares
-each item with a fresh reading: identity must be equal, and the recovery point may only have moved forward.
+each item with a fresh reading: identity must be equal, and the recovery point may only have moved forward (rule 8).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The one list of checks, for the dialog, the approval and the sender: whatever blocks one of them blocks all.
 
-Pure. What is judged is a `Situation`; the result is the list that people see, worst first, and `blocks()` is what the
-sender obeys. A planned failover must also show what `planned` asks for; a drill is judged like the real thing, because
-on the cluster it is one. The words are the product's promise; they name the cluster, never "the system".
+Rule 8 is one of them: what answers must be what was approved. Pure. What is judged is a `Situation`; the result is the
+list that people see, worst first, and `blocks()` is what the sender obeys. A planned failover must also show what
+`planned` asks for; a drill is judged like the real thing, because on the cluster it is one. The words are the
+product's promise; they name the cluster, never "the system".
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def _lacks_reviews(asked: Request) -> str:
 
 
 def _concerns(now: datetime) -> None:
-    on = Failover.objects.filter(state__in=ON_THE_CLUSTER).select_related("request", "relationship__cluster")
+    on = Failover.objects.filter(state__in=ON_THE_CLUSTER).with_request().defer("request__plan")
     for failover in on:
         concern = readings.concern(failover, now)
         if concern:
@@ -70,7 +70,7 @@ def _concerns(now: datetime) -> None:
 
 
 def _concerned(failover_pk: int, concern: Concern) -> str:
-    failover = Failover.objects.select_related("request").get(pk=failover_pk)
+    failover = Failover.objects.with_request().get(pk=failover_pk)
     still = readings.concern(failover, database_now()) is concern
     return f"{failover.number} needs a person: {CONCERN_WORDS[concern]}" if still else ""
 

@@ -1,5 +1,5 @@
 """What makes the desk stop sending by itself: a database that went back in time, a ledger that is not as it was
-written, a guard that is gone. It sets a hold with the reason; a person looks, and lifts it.
+written, a guard that is gone (rule 10). It sets a hold with the reason; a person looks, and lifts it.
 """
 
 from __future__ import annotations

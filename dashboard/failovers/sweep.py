@@ -4,13 +4,13 @@
 2. judges again whatever time alone has changed,
 3. takes one step of each open failover that nobody rang for, that a crash left behind, or that is being watched,
 4. hands out the reading of each cluster that is due: to a worker by the broker, or to its own threads when the broker
-is
-   dead or nobody took it.
+is dead or nobody took it.
 
-A second sweep is harmless, a dead one stops the watching (never the safety), and the supervisor starts it again.
-Steps and readings run in threads and a pass never waits for them, so one slow cluster delays no other; at most two at
-once go to the same cluster. Once a minute it asks whether the database is still the one it was (`selfcheck`) and
-writes failed sign-ins and refused access into the ledger that nobody followed up, once a day it prunes.
+It is the driver that needs no message (rule 1). A second sweep is harmless, a dead one stops the watching (never the
+safety), and the supervisor starts it again. Steps and readings run in threads and a pass never waits for them, so one
+slow cluster delays no other; at most two at once go to the same cluster. Once a minute it asks whether the database is
+still the one it was (`selfcheck`) and writes failed sign-ins and refused access into the ledger that nobody followed
+up, once a day it prunes.
 """
 
 from __future__ import annotations

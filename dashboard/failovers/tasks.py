@@ -1,4 +1,4 @@
-"""The doorbell's other end: by primary key, two lines each."""
+"""The doorbell's other end: by primary key, two lines each. A message carries nothing else (rule 1)."""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@ request waits, and how long an approval is good for starting, is the policy's to
 
 The settle window is the reason for the order: a person may say "not applied" only when nothing can be on its way any
 more. That is the send window (GO) from the check to the first byte, plus the time for which the kernel keeps trying to
-deliver it (TCP_USER_TIMEOUT, set on the socket), plus what the cluster may take to act on it.
+deliver it (TCP_USER_TIMEOUT, set on the socket), plus what the cluster may take to act on it. This is rule 4: killing a
+process proves nothing, because its kernel goes on without it.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 
 from django.conf import settings
-from django.db.models import F
+from django.db.models import Count, F
 
 from dashboard.database import database_now
 from dashboard.failovers import readings
@@ -44,15 +44,16 @@ def refuse_too_many(failover: Failover) -> None:
 
 def room() -> Counter[int]:
     """Cluster's key → how many are under way there; for the sweep, which then leaves the others alone."""
-    clusters = Failover.objects.filter(state__in=ON_THE_CLUSTER).values_list("relationship__cluster_id", flat=True)
-    return Counter({cluster: under_way(cluster) for cluster in set(clusters)})
+    there = Failover.objects.filter(state__in=ON_THE_CLUSTER).order_by().values_list("relationship__cluster_id")
+    counted = there.annotate(count=Count("pk"))
+    return Counter({key: count if count < settings.AT_ONCE else under_way(key) for key, count in counted})
 
 
 def under_way(cluster_pk: int) -> int:
     """How many are on the cluster and get on: those that need a person have no place there any more."""
     there = Failover.objects.filter(state__in=ON_THE_CLUSTER, relationship__cluster=cluster_pk)
-    found = list(there.select_related("request"))
-    if len(found) < settings.AT_ONCE:
-        return len(found)
+    count = there.count()
+    if count < settings.AT_ONCE:
+        return count
     now = database_now()  # what their readings show is asked for only where it matters
-    return sum(readings.concern(each, now) is None for each in found)
+    return sum(readings.concern(each, now) is None for each in there.with_request().defer("request__plan"))

@@ -1,8 +1,9 @@
 """What drivers do with a failover that is on the cluster: read, for ever; never a POST.
 
-`succeeded` is written only after two readings that agree: disconnected and writable, at least two seconds apart, with
-none in between, by whomever, that says otherwise. Every reading is kept as evidence, also one that brought nothing.
-What only a person can settle moves nothing here; the page asks `readings.concern`.
+Rules 8 and 11: only readings of the cluster and relationship that were approved count, and `succeeded` is written only
+after two readings that agree: disconnected and writable, at least two seconds apart, with none in between, by
+whomever, that says otherwise. Every reading is kept as evidence, also one that brought nothing. What only a person can
+settle moves nothing here; the page asks `readings.concern`.
 """
 
 from __future__ import annotations
