@@ -22,12 +22,12 @@ demo: $(PROD) ## simulated clusters, people to sign in as, and a tour (PORT=8000
 up: $(PROD) ## the desk for your own clusters (HOST, PORT, FAILOVER_DESK_DATA: docs/settings.md)
 	@exec $(PY) manage.py up --with-parent
 
-# Side by side where a test minds only itself; alone where real browsers and killed processes want the machine.
+# On both engines where the engine decides. The fault matrix chooses for each row; browsers want the machine to themselves.
 test: $(DEV) ## all tests, on SQLite and then on PostgreSQL
 	@$(PY) -m pytest -n 2 -m "not journey and not faults"
-	@$(PY) -m pytest -m "journey or faults"
-	@$(PY) -m pytest --db postgres -n 2 -m "not journey and not faults"
-	@$(PY) -m pytest --db postgres tests/faults
+	@$(PY) -m pytest -n 2 -m faults tests/faults tests/running
+	@$(PY) -m pytest -m journey
+	@$(PY) -m pytest --db postgres -n 2 -m "not journey and not faults and not mutants"
 
 check: lint types test ## all that must hold before a change is taken
 

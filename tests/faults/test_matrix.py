@@ -1,0 +1,14 @@
+"""The matrix and its tests name the same rows."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.faults.matrix import MATRIX
+
+
+def test_every_row_has_a_test_and_every_test_a_row():
+    source = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    named = {name for marks in re.findall(r"mark\.row\(([^)]*)\)", source) for name in re.findall(r"F\d+", marks)}
+    assert named == set(MATRIX)
