@@ -2,8 +2,8 @@
 and migrations make, said once more, so that a desk can ask whether it is still there and still means the same.
 
 Compared is what the database will refuse, not how it spells it: a unique index by its columns and its condition, a
-CHECK by its expression, read into a tree. (PostgreSQL writes `x IN (1, 2)` as `x = ANY (ARRAY[1, 2])`, in another way again
-after a dump was restored, and puts brackets where it likes.) What cannot be read counts as something else.
+CHECK by its expression, read into a tree. (PostgreSQL writes `x IN (1, 2)` as `x = ANY (ARRAY[1, 2])`, in another
+way again after a dump was restored, and puts brackets where it likes.) What cannot be read counts as something else.
 """
 
 from __future__ import annotations

@@ -79,6 +79,7 @@ class Tag(StrEnum):
 
     HOLD_SET = "hold.set", "Held: nothing is sent"
     HOLD_LIFTED = "hold.lifted", "Hold lifted"
+    HOLD_REFUSED = "hold.refused", "Hold or lifting refused"
 
     AUDIT_EXPORTED = "audit.exported", "Audit trail exported"
     AUDIT_VERIFIED = "audit.verified", "Audit trail verified"

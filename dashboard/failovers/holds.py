@@ -1,5 +1,6 @@
 """Holds: while one stands, nothing is sent to its scope. Setting one is quick; lifting one is an admin's act with a
-reason, and first ends every request that waited behind it, because people decided on another night's facts.
+reason, and first ends every request that waited behind it, because people decided on another night's facts. It is also
+what a database meets that went back in time (rule 10).
 """
 
 from __future__ import annotations

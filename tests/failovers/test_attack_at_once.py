@@ -33,7 +33,7 @@ def test_all_verbs_and_drivers_at_once(site, cast, round_):
 
     def hold_and_lift() -> int:
         holds.hold(actor=chain.cli(), scope="dr", reason="restored from a backup")
-        return holds.lift(actor=chain.cli(), scope="dr")
+        return holds.lift(actor=chain.cli(), scope="dr", reason="Looked at, and right again")
 
     at_once(
         lambda: site.approve(waiting, by=cast.lind),

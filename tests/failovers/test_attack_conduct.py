@@ -172,7 +172,7 @@ def test_a_hold_keeps_break_glass_as_well(site, scope):
         assert site.posts_of(failover) == 0
     with pytest.raises(Refused, match="Nothing is sent"):
         site.ask_for(site.rows[2:], break_glass=True)
-    holds.lift(actor=chain.cli(), scope=scope)
+    holds.lift(actor=chain.cli(), scope=scope, reason="Looked at, and right again")
     assert _states(asked) == {State.EXPIRED}
 
 
@@ -182,7 +182,7 @@ def test_a_hold_of_one_cluster_ends_only_what_waited_there(site):
     for each in (asked, other):
         site.approve(each)
     holds.hold(actor=chain.cli(), scope="dr-b", reason="restored from a backup")
-    holds.lift(actor=chain.cli(), scope="dr-b")
+    holds.lift(actor=chain.cli(), scope="dr-b", reason="Looked at, and right again")
     assert (_states(asked), _states(other)) == ({State.APPROVED}, {State.EXPIRED})
 
 

@@ -125,7 +125,7 @@ def test_lifting_a_hold_and_a_verb_behind_it_do_not_wait_for_each_other(desk):
     holds.hold(actor=chain.cli(), scope="", reason="restored from a backup")
     with transaction.atomic():
         list(Failover.objects.select_for_update().filter(request=second.pk))
-        lifting = Aside(lambda: holds.lift(actor=chain.cli(), scope=""))
+        lifting = Aside(lambda: holds.lift(actor=chain.cli(), scope="", reason="Looked at, and right again"))
         assert lifting.waits()
         chain.append("decision.refused", actor=chain.cli())
     assert lifting.result() == 2
@@ -137,7 +137,7 @@ def test_a_hold_that_is_set_while_another_is_lifted_stands(desk):
     holds.hold(actor=chain.cli(), scope="", reason="restored from a backup")
     with transaction.atomic():
         list(Failover.objects.select_for_update().filter(request=asked.pk))
-        lifting = Aside(lambda: holds.lift(actor=chain.cli(), scope=""))
+        lifting = Aside(lambda: holds.lift(actor=chain.cli(), scope="", reason="Looked at, and right again"))
         assert lifting.waits()
         Aside(lambda: holds.hold(actor=chain.cli(), scope="", reason="the array is looked at")).result()
     assert lifting.result() == 1
@@ -183,7 +183,7 @@ def test_a_verb_on_many_changes_all_of_them_before_it_keeps_others_from_the_ledg
     assert after_the_lock(lambda: desk.cancel(asked)) == []
     assert after_the_lock(lambda: desk.ask_for(desk.rows, break_glass=True)) == []
     holds.hold(actor=chain.cli(), scope="", reason="restored from a backup")
-    assert after_the_lock(lambda: holds.lift(actor=chain.cli(), scope="")) == []
+    assert after_the_lock(lambda: holds.lift(actor=chain.cli(), scope="", reason="Looked at, and right again")) == []
     rejected = desk.ask_for(desk.rows)
     assert after_the_lock(lambda: desk.reject(rejected)) == []
 

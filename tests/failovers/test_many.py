@@ -201,7 +201,7 @@ def test_lifting_a_hold_on_one_cluster_ends_a_waiting_request_as_a_whole(site):
     started = site.ask_for(site.rows[1:3])
     site.approve(started)
     holds.hold(actor=_actor(site), scope="dr-b", reason="The array is being looked at.")
-    holds.lift(actor=_actor(site), scope="dr-b")
+    holds.lift(actor=_actor(site), scope="dr-b", reason="Looked at, and right again")
     assert _states(asked) == [State.EXPIRED] * 2
     assert _states(started) == [State.APPROVED] * 2
 

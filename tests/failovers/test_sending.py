@@ -246,7 +246,7 @@ def test_a_hold_keeps_it_from_being_sent_and_lifting_ends_it(desk):
     holds.hold(actor=chain.cli(), scope="", reason="restored from a backup")
     assert desk.step(failover).state == State.APPROVED
     assert desk.posts == 0
-    assert holds.lift(actor=chain.cli(), scope="") == 1
+    assert holds.lift(actor=chain.cli(), scope="", reason="Looked at, and right again") == 1
     assert desk.step(failover).state == State.EXPIRED
     assert desk.posts == 0
 
