@@ -223,33 +223,36 @@ REDIS_URL = env.text("REDIS_URL")
 CELERY_BROKER_URL = env.text("CELERY_BROKER_URL") or REDIS_URL or "memory://"
 if CELERY_BROKER_URL.startswith("unix://"):
     CELERY_BROKER_URL = "redis+socket://" + CELERY_BROKER_URL.removeprefix("unix://")
-CELERY_RESULT_BACKEND = None
+# What Celery does when left alone, and must not do here, is the reason for each of these lines.
+CELERY_TASK_ACKS_LATE = False  # else a call longer than the visibility timeout is started again while it still runs
+CELERY_TASK_REJECT_ON_WORKER_LOST = False  # a killed worker's task comes back from the database, not from the broker
+CELERY_RESULT_BACKEND = None  # what came of it is in the database, and nowhere else
 CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_ACKS_LATE = False  # the database redelivers, not the broker
-CELERY_TASK_REJECT_ON_WORKER_LOST = False
-CELERY_TASK_PUBLISH_RETRY = False
+CELERY_TASK_TIME_LIMIT = CELERY_TASK_SOFT_TIME_LIMIT = None  # threads obey none; the deadline of the call is the limit
+CELERY_WORKER_POOL = "threads"  # a child that is lost takes a task along, and its parent waits for it without end
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # a busy worker must not hold bells that an idle one could hear
+CELERY_WORKER_DISABLE_PREFETCH = True  # not even one, which only Redis can do
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False  # a broker that blinks must not stop a POST
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True  # workers may start before the broker does
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # and outlive it, however long it is away
+CELERY_TASK_PUBLISH_RETRY = False  # one try for each bell: whoever rings goes on
 CELERY_TASK_SERIALIZER = "json"
-CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_ACCEPT_CONTENT = ["json"]  # never pickle: a message must not be able to run code
 CELERY_TASK_DEFAULT_QUEUE = "observe"
-CELERY_TASK_ROUTES = {"dashboard.failovers.tasks.*": {"queue": "send"}}
-CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_DISABLE_PREFETCH = True
-CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False  # a Redis blink must not stop a POST
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_TASK_ROUTES = {"dashboard.failovers.tasks.*": {"queue": "send"}}  # slow clusters must not delay a failover
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 IS_WORKER = "celery" in Path(sys.argv[0]).name or "worker" in sys.argv
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     {}
     if CELERY_BROKER_URL == "memory://"
     else {
-        "visibility_timeout": 3600,  # nothing here has an ETA; far above the longest call
+        "visibility_timeout": 3600,  # far above the longest call; nothing here has an ETA, which would be run twice
         "socket_connect_timeout": 2 if IS_WORKER else 1,
-        "socket_timeout": 15 if IS_WORKER else 1,  # above BRPOP in workers; a click must not wait
+        "socket_timeout": 15 if IS_WORKER else 1,  # above the second for which a worker asks for messages
         "socket_keepalive": True,
-        "health_check_interval": 10,
+        "health_check_interval": 10,  # a connection that died without a word is found
         "max_retries": 1,
-        "global_keyprefix": "failover-desk:",
+        "global_keyprefix": "failover-desk:",  # of two programs on one Redis the shorter visibility timeout rules
     }
 )
 

@@ -129,7 +129,7 @@ def ring(failover: int, times: int = 1) -> None:
 
 def hush() -> None:
     """Returns when every bell so far was rung, or was found not to be heard."""
-    bell._thread.submit(lambda: None).result()
+    bell._waiting.join()
 
 
 def hold(reason: str, scope: str = "") -> None:
