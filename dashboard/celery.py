@@ -13,6 +13,7 @@ from typing import Any
 
 from celery import Celery, signals
 from django.core.exceptions import ImproperlyConfigured
+from django.db import InterfaceError, OperationalError
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 
@@ -29,8 +30,10 @@ def leave_logging_to_settings(**_: Any) -> None:
 @signals.worker_init.connect
 def refuse_to_start_when_misconfigured(sender: Any, **_: Any) -> None:
     """Celery logs an exception here and goes on; only leaving the program stops a worker."""
+    from dashboard import database
     from dashboard.checks import refuse_to_start
 
+    database.wait_at_most(database.FOR_DRIVERS)
     sends = "send" in sender.app.amqp.queues.consume_from
     try:
         refuse_to_start(role="worker-send" if sends else "worker-observe")
@@ -39,4 +42,7 @@ def refuse_to_start_when_misconfigured(sender: Any, **_: Any) -> None:
     if sends:  # before it takes the first bell: a database that was put back must not be worked off
         from dashboard.failovers import selfcheck
 
-        selfcheck.look()
+        try:
+            selfcheck.look()
+        except (OperationalError, InterfaceError) as error:
+            raise SystemExit(f"The database did not answer before everything was checked: {error}") from None

@@ -11,24 +11,39 @@ from django.core.exceptions import ImproperlyConfigured
 
 SQLITE_PRAGMAS = "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA foreign_keys=ON;"
 
+FOR_PEOPLE, FOR_DRIVERS = 5.0, 20.0  # seconds
+patience: float | None = None
+"""For how many seconds this process waits for one answer of PostgreSQL. None: for ever, as a migration must."""
+
+
+def wait_at_most(seconds: float) -> None:
+    """From now on. For programs that serve or drive: whoever asks gets an answer, and goes on elsewhere or later."""
+    global patience  # noqa: PLW0603 - one for each process
+    patience = seconds
+
 
 def parse_database_url(url: str) -> dict[str, Any]:
-    """`sqlite:////path/file` or `postgresql://user:password@host:5432/name`; `?host=/socket/dir` is understood."""
+    """`sqlite:////path/file` or `postgresql://user:password@host:5432/name`; `?host=/socket/dir` is understood.
+    `?timeout=` of SQLite: for how many seconds it waits for somebody else's lock."""
     parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
     if parts.scheme == "sqlite":
         path = Path(unquote(parts.path))
         return {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": path,
             # IMMEDIATE: a transaction takes the write lock first, so none fails half way with "database is locked".
-            "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": SQLITE_PRAGMAS},
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": float(query.get("timeout", FOR_DRIVERS)),
+                "init_command": SQLITE_PRAGMAS,
+            },
             "TEST": {"NAME": path.with_name("test.sqlite3")},
         }
     if parts.scheme in ("postgres", "postgresql"):
-        query = dict(parse_qsl(parts.query))
         host = query.pop("host", "") or parts.hostname or ""
         return {
-            "ENGINE": "django.db.backends.postgresql",
+            "ENGINE": "dashboard.postgres",
             "NAME": unquote(parts.path.lstrip("/")),
             "USER": unquote(parts.username or ""),
             "PASSWORD": unquote(parts.password or ""),

@@ -14,7 +14,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import close_old_connections, connections
 
-from dashboard import checks
+from dashboard import checks, database
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ class Command(BaseCommand):
         parser.add_argument("--every", type=float, default=2, help="seconds between two rounds of each follower")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        database.wait_at_most(database.FOR_DRIVERS)
         checks.refuse_to_start(role="relay")
         over = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: over.set())

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, close_old_connections
 
-from dashboard import checks
+from dashboard import checks, database
 from dashboard.failovers.sweep import Sweep
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--once", action="store_true", help="one pass, wait for its steps, then stop")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        database.wait_at_most(database.FOR_DRIVERS)
         checks.refuse_to_start(role="sweep")
         over = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: over.set())
