@@ -8,10 +8,13 @@ settings come from the environment, as for any process of the desk.
 from __future__ import annotations
 
 import json
+import os
 import sys
+import time
 import traceback
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +22,27 @@ import django
 
 django.setup()
 
-from django.db import close_old_connections  # noqa: E402
+from django.db import close_old_connections, connections  # noqa: E402
 
+from dashboard import database  # noqa: E402
 from dashboard.accounts import people  # noqa: E402
 from dashboard.accounts.models import User  # noqa: E402
 from dashboard.accounts.people import actor_of  # noqa: E402
 from dashboard.audit import chain  # noqa: E402
 from dashboard.audit.chain import SYSTEM, cli  # noqa: E402
+from dashboard.celery import app  # noqa: E402
 from dashboard.database import database_now  # noqa: E402
-from dashboard.failovers import asking, bell, closing, conduct, execution, holds, reading, selfcheck  # noqa: E402
+from dashboard.failovers import (  # noqa: E402
+    asking,
+    bell,
+    closing,
+    conduct,
+    crashpoints,
+    execution,
+    holds,
+    reading,
+    selfcheck,
+)
 from dashboard.failovers.lifecycle import Refused  # noqa: E402
 from dashboard.failovers.models import Failover, Request  # noqa: E402
 from dashboard.fleet import observe as fleet_observe  # noqa: E402
@@ -145,6 +160,10 @@ def expire() -> int:
     return conduct.expire_due()
 
 
+def impatient(seconds: float) -> None:
+    database.wait_at_most(seconds)
+
+
 def verify() -> dict[str, Any]:
     report = chain.verify()
     return {"ok": report.ok}
@@ -154,9 +173,38 @@ def number(failover: int) -> str:
     return Failover.objects.select_related("request").get(pk=failover).number
 
 
+def ask_workers(what: str) -> dict[str, Any]:
+    """What the running workers say of themselves: `conf`, `stats`. By name."""
+    return dict(getattr(app.control.inspect(timeout=10, limit=1), what)() or {})
+
+
+def die(at: str, verb: str, **arguments: Any) -> int:
+    """The same act by a child of this process, again and again until a signal strikes it at that place (as CRASH_AT
+    would). Returns how it ended; 1 when it never came there."""
+    connections.close_all()  # each of the two opens its own
+    child = os.fork()
+    if child == 0:
+        try:
+            _act_until_struck(at, VERBS[verb], arguments)
+        except BaseException:  # noqa: BLE001 - a copy of this process must not go on as if it were the first
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _act_until_struck(at: str, act: Callable[..., Any], arguments: dict[str, Any]) -> None:
+    crashpoints.listen(crashpoints.armed(at))
+    end = time.monotonic() + 45
+    while time.monotonic() < end:
+        with suppress(Refused):
+            act(**arguments)
+        time.sleep(0.02)
+
+
 ACTS: tuple[Callable[..., Any], ...] = (
     *(cast, register, observe, request, approve, reject, cancel, close),
-    *(execute, ring, hush, hold, look, expire, verify, number),
+    *(execute, ring, hush, hold, look, expire, verify, number, die, ask_workers),
 )
 VERBS = {act.__name__: act for act in ACTS}
 

@@ -60,15 +60,19 @@ class Hands:
 
     def __init__(self, child: subprocess.Popen[bytes]) -> None:
         self.child = child
-        assert self._answer() == "ready"
+        assert self.finish() == "ready"
 
     def __call__(self, verb: str, **arguments: Any) -> Any:
+        self.begin(verb, **arguments)
+        return self.finish()
+
+    def begin(self, verb: str, **arguments: Any) -> None:
+        """Ask for it, and do not wait: `finish` does."""
         assert self.child.stdin is not None
         self.child.stdin.write(json.dumps([verb, arguments]).encode() + b"\n")
         self.child.stdin.flush()
-        return self._answer()
 
-    def _answer(self) -> Any:
+    def finish(self) -> Any:
         assert self.child.stdout is not None
         line = self.child.stdout.readline()
         if not line:
