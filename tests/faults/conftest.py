@@ -57,14 +57,14 @@ def postgres() -> Iterator[Callable[[], str]]:
                     server = stack.enter_context(running_postgres())
                 except PostgresMissing as missing:
                     pytest.skip(str(missing))
-                made.extend((server, _prepared(server)))
+                made.extend((server, prepared(server)))
             server, template = made
             return own_database(server, template=template)
 
         yield database
 
 
-def _prepared(server: str) -> str:
+def prepared(server: str) -> str:
     """The name of a database with tables and cast, to copy."""
     import tempfile
 
@@ -86,8 +86,8 @@ def make_site(tmp_path: Path, ground: Path, postgres: Callable[[], str]) -> Iter
 
     with ExitStack() as stack:
 
-        def make(*, engine: str = "sqlite", world: Any = None, scale: float = 0.1) -> Site:
-            database = postgres() if engine == "postgres" else None
+        def make(*, engine: str = "sqlite", database: str | None = None, world: Any = None, scale: float = 0.1) -> Site:
+            database = postgres() if engine == "postgres" else database
             site = Site(tmp_path, database=database, ground=ground, scale=scale)
             stack.callback(site.close)
             site.simulate(world)

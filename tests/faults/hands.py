@@ -178,14 +178,14 @@ def ask_workers(what: str) -> dict[str, Any]:
     return dict(getattr(app.control.inspect(timeout=10, limit=1), what)() or {})
 
 
-def die(at: str, verb: str, **arguments: Any) -> int:
+def die(at: str, doing: str, **arguments: Any) -> int:
     """The same act by a child of this process, again and again until a signal strikes it at that place (as CRASH_AT
     would). Returns how it ended; 1 when it never came there."""
     connections.close_all()  # each of the two opens its own
     child = os.fork()
     if child == 0:
         try:
-            _act_until_struck(at, VERBS[verb], arguments)
+            _act_until_struck(at, VERBS[doing], arguments)
         except BaseException:  # noqa: BLE001 - a copy of this process must not go on as if it were the first
             traceback.print_exc()
         finally:
@@ -204,7 +204,7 @@ def _act_until_struck(at: str, act: Callable[..., Any], arguments: dict[str, Any
 
 ACTS: tuple[Callable[..., Any], ...] = (
     *(cast, register, observe, request, approve, reject, cancel, close),
-    *(execute, ring, hush, hold, look, expire, verify, number, die, ask_workers),
+    *(execute, ring, hush, hold, look, expire, impatient, verify, number, die, ask_workers),
 )
 VERBS = {act.__name__: act for act in ACTS}
 

@@ -8,6 +8,7 @@ and the kernel ends them when the tests end.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -37,6 +38,7 @@ from tests.running.processes import free_port, free_ports
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60
 KEYS = {"READER_KEY": Fernet.generate_key().decode(), "EXECUTOR_KEY": Fernet.generate_key().decode()}
+CHECKPOINT_KEY = base64.urlsafe_b64encode(bytes(range(32))).decode()
 SECRET_KEY = "only-for-tests-" + "x" * 40
 
 
@@ -225,7 +227,8 @@ class Site:
         return self.start("sweep", sys.executable, "manage.py", "sweep", "--every", "0.3", **env)
 
     def relay(self, **env: str) -> subprocess.Popen[bytes]:
-        return self.start("relay", sys.executable, "manage.py", "relay", EXECUTOR_KEY="", **env)
+        keys = {"EXECUTOR_KEY": "", "CHECKPOINT_KEY": CHECKPOINT_KEY}
+        return self.start("relay", sys.executable, "manage.py", "relay", **keys, **env)
 
     def web(self, **env: str) -> subprocess.Popen[bytes]:
         """Gunicorn with one worker; its address is in `self.url`."""
