@@ -58,6 +58,7 @@ class Relationship:
     reversed_since: bool = False
     version: int = 1  # of the source's settings: its ETag
     jobs: int = 0
+    past: list[tuple[Time, State, bool]] = field(default_factory=list)  # state and whether the target was read-only
 
     # -- what moves with the clock ---------------------------------------------------------------------------
 
@@ -65,8 +66,21 @@ class Relationship:
         """Play what is due until `now`."""
         while (due := self._due()) is not None and due <= now:
             self._happen(due)
+            self._remember(due)
         if self.work is None and self.next_job_at is not None:
             self.next_job_at = max(self.next_job_at, now)  # what lets jobs start again later does not start them now
+        self._remember(now)
+
+    def _remember(self, at: Time) -> None:
+        is_now = (self.state, self.target.read_only)
+        if not self.past or self.past[-1][1:] != is_now:
+            self.past.append((at, *is_now))
+
+    def was(self, begin: Time, end: Time) -> set[tuple[State, bool]]:
+        """Each state in which it was at some moment from `begin` to `end`, with whether its target was read-only."""
+        over = [at for at, *_ in self.past[1:]] + [float("inf")]
+        there = zip(self.past, over, strict=True)
+        return {(state, read_only) for (at, state, read_only), until in there if at <= end and until >= begin}
 
     def _due(self) -> Time | None:
         if self.work is not None:

@@ -394,3 +394,17 @@ def test_every_state_can_be_built(world, prod, dr):
         assert status["target_root_read_only"] is not writable
         assert bool(status["end_reason"]) == (state is State.ENDED)
         assert bool(status["recovery_point"]) == (age is not None)
+
+
+def test_its_past_says_in_which_states_it_was_and_when(world, clock, finance):
+    world.advance()
+    began = clock()
+    with world.entered() as now:
+        finance.make_writable(now)
+        finance.advance(now)
+    clock.pass_time(3600)
+    world.advance()
+    assert finance.was(began - 10, began - 0.1) == set()  # nobody knows of a time before its first moment
+    assert finance.was(began, began + 1) == {(State.ESTABLISHED, True), (State.DISCONNECTING, True)}
+    assert finance.was(began + 1, began + 2) == {(State.DISCONNECTING, True)}
+    assert finance.was(began + 10, began + 20) == {(State.DISCONNECTED, False)}
