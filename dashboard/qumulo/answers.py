@@ -56,11 +56,14 @@ def translate(error: httpx.TransportError, *, seconds: float, within: float) -> 
 
 
 def judge(answer: Answer) -> Answer:
-    """A 200 passes. The API's own error is `Answered`; whatever else comes may be from a machine in between."""
+    """A 200 in JSON passes. The API's own error is `Answered`; whatever else comes may be from a machine in between."""
     status = answer.http_status
-    if status == 200:
+    said_json = _is_json(answer.headers)
+    if status == 200 and said_json:
         return answer
-    if status >= 400 and (error := _envelope(answer.body)) is not None:
+    if status == 200:
+        raise Nonsense("The cluster's answer is not JSON by its own account.", http_status=status)
+    if status >= 400 and said_json and (error := _envelope(answer.body)) is not None:
         kind = _ANSWERED.get(status, Answered)
         error_class, description = error
         raise kind(status, error_class=error_class, description=description, retry_after=_retry_after(answer.headers))
@@ -68,6 +71,13 @@ def judge(answer: Answer) -> Answer:
     raise Nonsense(
         f"The cluster answered {status} {what}.", http_status=status, retry_after=_retry_after(answer.headers)
     )
+
+
+def _is_json(headers: httpx.Headers) -> bool:
+    """Not when it says that it is something else, as the pages of machines in between do. One that does not say so is
+    judged by what is in it."""
+    kind: str = headers.get("Content-Type", inferred.CONTENT_TYPE)
+    return kind.partition(";")[0].strip().lower() == inferred.CONTENT_TYPE
 
 
 def _envelope(body: bytes) -> tuple[str, str] | None:
@@ -87,7 +97,7 @@ def _envelope(body: bytes) -> tuple[str, str] | None:
 
 def _retry_after(headers: httpx.Headers) -> int | None:
     found = headers.get("Retry-After", "")
-    return min(int(found), _LONGEST_PAUSE) if re.fullmatch("[0-9]{1,9}", found) else None
+    return min(int(found[:9]), _LONGEST_PAUSE) if re.fullmatch("[0-9]+", found) else None
 
 
 def date_of(headers: httpx.Headers) -> datetime | None:

@@ -34,6 +34,9 @@ ID_PATTERN = "[A-Za-z0-9-]{1,64}"
 # independent readers of the API know this envelope, no document draws it. `inner` may hold another one.
 ERROR_KEYS = ("error_class", "description")
 
+# INFERRED that every answer with a body is of this kind; the official client asks for no other.
+CONTENT_TYPE = "application/json"
+
 # SEEN LIVE: "revision_id": "Qumulo Core 7.8.0". INFERRED that it always begins so.
 PRODUCT = "Qumulo Core "
 
