@@ -36,7 +36,9 @@ def nothing_lost(s: Situation) -> bool:
         return False
     after = _must_be_after(s)
     start = status.loss_from
-    return after is not None and start is not None and start.at > after and not _may_be_older(s, status)
+    if after is None or start is None or start.at - s.now > SKEW_TOLERATED:
+        return False
+    return start.at > after and not _may_be_older(s, status)
 
 
 def _source(s: Situation, status: TargetStatus) -> Check:

@@ -277,6 +277,12 @@ def loss(s: Situation, *, until: datetime | None = None) -> Loss:
         return Loss("unknown", words, start, until)
     if nothing_lost(s):
         return Loss("nothing", NOTHING_LOST, start, until)
+    return _lost(start, until)
+
+
+def _lost(start: datetime, until: datetime) -> Loss:
+    if start - until > SKEW_TOLERATED:
+        return Loss("unknown", "Loss not known: the recovery point lies in the future.", start, until)
     length = max(until - start, timedelta(0))
     return Loss("lost", f"Up to {duration(length)} lost", start, until, length)
 
@@ -292,8 +298,7 @@ def loss_of(failover: Failover, *, now: datetime) -> Loss:
         return Loss("unknown", "Loss not known: there is no recovery point.")
     if (failover.precheck or {}).get("nothing_lost"):
         return Loss("nothing", NOTHING_LOST, start, failover.sent_at)
-    length = max(failover.sent_at - start, timedelta(0))
-    return Loss("lost", f"Up to {duration(length)} lost", start, failover.sent_at, length)
+    return _lost(start, failover.sent_at)
 
 
 def in_bytes(row: Relationship, lost: Loss) -> Estimate | None:
