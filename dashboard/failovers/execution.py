@@ -26,6 +26,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from django.db import DatabaseError, OperationalError, close_old_connections, transaction
@@ -42,6 +43,7 @@ from dashboard.failovers.lifecycle import ON_THE_CLUSTER, Refused, State
 from dashboard.failovers.models import Failover
 from dashboard.failovers.moves import take_turn, tried
 from dashboard.fleet import access, observe
+from dashboard.fleet.models import Trouble
 from dashboard.qumulo.errors import Answered, Effect, NotFound, NotSent, QumuloError
 from dashboard.qumulo.records import State as Api
 from dashboard.words import visible
@@ -59,38 +61,50 @@ def execute(failover_pk: int) -> None:
 
 
 def _send(failover: Failover) -> None:
-    if not turns.may_begin(failover) or not take_turn(failover, TIMING.turn):
-        return
-    reach("send.before_read")
     row = failover.relationship
+    if row.cluster.trouble == Trouble.IDENTITY:
+        return _stop(failover, f"Another cluster has answered at the address of {row.cluster.name}.")
+    if not turns.may_begin(failover) or not take_turn(failover, TIMING.turn):
+        return None
+    if not observe.executor_may_sign_in(row.cluster, TIMING.sign_in_again):
+        return None
+    reach("send.before_read")
     try:
         with access.executor(row.cluster, patience=TIMING.post_deadline, delivery=TIMING.user_timeout) as door:
             read = _read(failover, door)
             if read is None:
-                return
+                return None
             reach("send.after_read")
             mine = _intend(failover, read)
             if mine is None:
-                return
+                return None
             reach("send.after_intent")
             _post(failover, door, read, mine)
     except access.NoExecutor as error:
         observe.record_failure(row, str(error), "unreachable", held_by=failover.number)
+    return None
 
 
 def _read(failover: Failover, door: access.Door) -> access.Reading | None:
     """The re-check. None: not now (the sweep comes again), or it was stopped for what was read."""
     row = failover.relationship
     try:
-        return door.read(row)
+        read = door.read(row)
+        observe.executor_accepted(row.cluster)
+        return read
     except access.WrongIdentity as error:
+        observe.noticed(row.cluster, error)
         _stop(failover, str(error))
     except NotFound:
         _stop(failover, f"{row.cluster.name} no longer knows the relationship.")
     except QumuloError as error:
         observe.record_failure(row, error.words, "unreachable", held_by=failover.number)
-        if error.http_status in (401, 403):  # a token that is refused again and again may lock its account
-            Failover.objects.filter(pk=failover.pk).update(next_step_at=database_now() + TIMING.sign_in_again)
+        pause = timedelta(seconds=error.retry_after or 0)
+        if error.http_status in (401, 403):  # refused again and again, it may lock its account
+            observe.executor_refused(row.cluster, error.words)
+            pause = TIMING.sign_in_again
+        if pause > TIMING.turn:
+            Failover.objects.filter(pk=failover.pk).update(next_step_at=database_now() + pause)
     return None
 
 

@@ -8,6 +8,7 @@ settle moves nothing here; the page asks `readings.concern`.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -23,6 +24,7 @@ from dashboard.failovers.lifecycle import ON_THE_CLUSTER, State
 from dashboard.failovers.models import Failover
 from dashboard.failovers.moves import take_turn, tried
 from dashboard.fleet import access, observe
+from dashboard.fleet.models import Trouble
 from dashboard.qumulo.errors import NotFound, QumuloError
 from dashboard.qumulo.records import State as Api
 from dashboard.words import visible
@@ -33,16 +35,23 @@ def watch(failover: Failover) -> None:
     if not take_turn(failover, TIMING.watch):
         return None
     row = failover.relationship
+    if row.cluster.trouble == Trouble.IDENTITY:  # whoever answers there now: it is asked and believed no more
+        return _unanswered(failover, row.cluster.trouble_words, "identity")
+    if not observe.may_sign_in(row.cluster):
+        return _unanswered(failover, row.cluster.trouble_words, "unreachable")
     before = readings.last_read(failover)
     try:
         with access.reader(row.cluster) as door:
             read = door.read(row)
     except access.WrongIdentity as error:
+        observe.noticed(row.cluster, error)
         return _unanswered(failover, str(error), "identity")
     except NotFound as error:
         return _unanswered(failover, error.words, "vanished")
     except QumuloError as error:
-        return _unanswered(failover, error.words, "unreachable")
+        if error.http_status in (401, 403):
+            observe.noticed(row.cluster, error)
+        return _unanswered(failover, error.words, "unreachable", pause=timedelta(seconds=error.retry_after or 0))
     reach("watch.after_read")
     if not failover.item.same_identity(read.status):
         words = "The relationship is no longer the one that was approved."
@@ -52,10 +61,11 @@ def watch(failover: Failover) -> None:
     return None
 
 
-def _unanswered(failover: Failover, words: str, kind: str) -> None:
+def _unanswered(failover: Failover, words: str, kind: str, *, pause: timedelta = timedelta()) -> None:
+    """`pause`: for so long the cluster asked not to be asked."""
     observe.record_failure(failover.relationship, words, kind, held_by=failover.number)
     Failover.objects.filter(pk=failover.pk, state__in=ON_THE_CLUSTER).update(
-        next_step_at=database_now() + TIMING.watch_unanswered, first_writable_at=None
+        next_step_at=database_now() + max(TIMING.watch_unanswered, pause), first_writable_at=None
     )
 
 
@@ -63,8 +73,8 @@ def _judge(failover: Failover, read: access.Reading, before: str) -> None:
     state, read_only = read.status.state, read.status.target_root_read_only
     if state == Api.DISCONNECTED and not read_only:
         return _writable(failover, read)
-    # The two readings must follow one another. Another driver may have noted the first since this one began.
-    Failover.objects.filter(pk=failover.pk, state__in=ON_THE_CLUSTER, first_writable_at__lte=read.at).update(
+    # The two readings must follow one another. Whichever of this one and the first is older, the count starts again.
+    Failover.objects.filter(pk=failover.pk, state__in=ON_THE_CLUSTER, first_writable_at__isnull=False).update(
         first_writable_at=None, version=F("version") + 1
     )
     if state in (Api.DISCONNECTING, Api.DISCONNECTED):
@@ -82,13 +92,14 @@ def _judge(failover: Failover, read: access.Reading, before: str) -> None:
 
 
 def _writable(failover: Failover, read: access.Reading) -> None:
-    """First reading: note it. A later one that agrees: that, and nothing else, is success."""
+    """First reading: note it, and that it is over now, however long it took. A later one that agrees: that, and nothing
+    else, is success."""
     target = failover.relationship.cluster.name
     if failover.first_writable_at is None:
         with transaction.atomic():
             noted = Failover.objects.filter(
                 pk=failover.pk, state__in=ON_THE_CLUSTER, first_writable_at__isnull=True
-            ).update(first_writable_at=read.at, version=F("version") + 1)
+            ).update(first_writable_at=database_now(), version=F("version") + 1)
             if noted:
                 words = f"{target} reports the relationship as disconnected"
                 chain.append(

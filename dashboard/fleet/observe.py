@@ -64,7 +64,7 @@ def _trouble(error: QumuloError) -> Trouble:
     match error:
         case CertificateRefused():
             return Trouble.CERTIFICATE
-        case Unauthorized() | Forbidden() | access.NoToken():
+        case QumuloError(http_status=401 | 403) | access.NoToken():
             return Trouble.SIGN_IN
         case Nonsense() | Answered():
             return Trouble.NONSENSE
@@ -86,6 +86,47 @@ def _details(door: Door, cluster: Cluster) -> sample.Details | None:
         return None
 
 
+def noticed(cluster: Cluster, error: Exception) -> None:
+    """What a reading of one relationship showed of its whole cluster: that it is another one, or refuses the sign-in of
+    the reader."""
+    trouble = Trouble.IDENTITY if isinstance(error, access.WrongIdentity) else Trouble.SIGN_IN
+    now = database_now()
+    sample.fail(cluster.pk, trouble, str(error), began=now, reserved=now)
+
+
+def may_sign_in(cluster: Cluster) -> bool:
+    """Whether the reader's token may be tried now. One that was refused is tried once a minute, so that its account is
+    not locked, and by the reading of the whole cluster: only when that has not come does anybody else."""
+    if cluster.trouble != Trouble.SIGN_IN:
+        return True
+    now = database_now()
+    overdue = Cluster.objects.filter(pk=cluster.pk, next_read_at__lte=now - settings.POLL_EVERY)
+    return overdue.update(next_read_at=now + sample.SIGN_IN_AGAIN) == 1
+
+
+def executor_refused(cluster: Cluster, words: str) -> None:
+    """The executor's token was refused when it was needed: a page says so at once, not at the next hourly check."""
+    Cluster.objects.filter(pk=cluster.pk).update(executor_checked_at=database_now())
+    _executor_trouble(cluster.pk, words)
+
+
+def executor_may_sign_in(cluster: Cluster, again: timedelta) -> bool:
+    """Whether the executor's token may be tried now. One that was refused is tried once in `again`, by one failover or
+    by the check, however many wait."""
+    if not cluster.executor_trouble:
+        return True
+    now = database_now()
+    untried = Q(executor_checked_at__isnull=True) | Q(executor_checked_at__lte=now - again)
+    turn = Cluster.objects.filter(untried, pk=cluster.pk)
+    return turn.update(executor_checked_at=now) == 1
+
+
+def executor_accepted(cluster: Cluster) -> None:
+    """It was not refused: if it had been before, it is checked at once, so that nobody waits any longer."""
+    if cluster.executor_trouble:
+        Cluster.objects.filter(pk=cluster.pk).update(executor_checked_at=None)
+
+
 def check_executor(cluster_pk: int) -> None:
     """Whether the executor token would be taken. Only a clear no is trouble; no answer says nothing about a token."""
     cluster = Cluster.objects.get(pk=cluster_pk)
@@ -99,6 +140,10 @@ def check_executor(cluster_pk: int) -> None:
         return
     else:
         words = f"The executor token lacks {', '.join(missing)}." if missing else ""
+    _executor_trouble(cluster_pk, words)
+
+
+def _executor_trouble(cluster_pk: int, words: str) -> None:
     changed = Cluster.objects.filter(pk=cluster_pk).exclude(executor_trouble=words)
     changed.update(executor_trouble=words, version=F("version") + 1)
 
@@ -162,10 +207,12 @@ def read_now(cluster: Cluster, now: datetime) -> bool:
 
 
 def executors_due(now: datetime) -> list[int]:
-    """Keys of the clusters whose executor token is to be checked; none in a process without EXECUTOR_KEY."""
+    """Keys of the clusters whose executor token is to be checked, each minute while it is refused; none in a process
+    without EXECUTOR_KEY."""
     if not settings.EXECUTOR_KEY:
         return []
     unchecked = Q(executor_checked_at__isnull=True) | Q(executor_checked_at__lte=now - EXECUTOR_EVERY)
+    unchecked |= ~Q(executor_trouble="") & Q(executor_checked_at__lte=now - sample.SIGN_IN_AGAIN)
     found = Cluster.objects.filter(unchecked).exclude(executor_token="").values_list("pk", flat=True)
     return [pk for pk in found if Cluster.objects.filter(unchecked, pk=pk).update(executor_checked_at=now) == 1]
 

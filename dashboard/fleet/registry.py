@@ -19,7 +19,7 @@ from dashboard.fleet import access, observe
 from dashboard.fleet.access import Purpose
 from dashboard.fleet.admission import Admitted, Refused, admit, understood
 from dashboard.fleet.changes import Changes
-from dashboard.fleet.models import Cluster, Objective, objective_for
+from dashboard.fleet.models import Cluster, Objective, Trouble, objective_for
 from dashboard.qumulo.addresses import parse_url
 from dashboard.qumulo.edge import clean
 from dashboard.qumulo.errors import QumuloError
@@ -87,8 +87,11 @@ def change(
             stored.executor_trouble, stored.executor_checked_at = "", database_now()
         stored.next_read_at = database_now()
         stored.version += 1
-        stored.save()
         words = f"{name} changed: {', '.join(changed)}."
+        if stored.trouble == Trouble.IDENTITY:  # it has just been recognised, by somebody who answers for it
+            stored.trouble, stored.trouble_words, stored.trouble_since = "", "", None
+            words += " Another cluster had answered in its place; it is believed again."
+        stored.save()
         chain.append(Tag.CLUSTER_CHANGED, actor=actor, object=f"cluster:{name}", words=words, detail=_facts(cluster))
     return admitted
 

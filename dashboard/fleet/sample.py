@@ -47,10 +47,15 @@ class Details:
 
 def store(cluster_pk: int, listing: Listing, details: Details | None, *, reserved: datetime) -> None:
     """A good reading. `reserved`: the next reading's time as this one set it when it began; if somebody has asked for
-    one since, that stays."""
+    one since, that stays. Once another cluster has answered in its place, nothing is stored before an admin has
+    registered it again (`registry.change`): whoever can turn an address around can turn it back."""
     with transaction.atomic():
         cluster = Cluster.objects.select_for_update().filter(pk=cluster_pk).first()
         if cluster is None or (cluster.last_read_at is not None and cluster.last_read_at > listing.at):
+            return
+        if cluster.trouble == Trouble.IDENTITY:
+            words = f"{cluster.name} answers at its address again, after another cluster did."
+            fail(cluster_pk, Trouble.IDENTITY, words, began=listing.at, reserved=reserved)
             return
         change = Changes(database_now())
         shown, name = _shown(cluster), cluster.reported_name
@@ -93,10 +98,11 @@ def fail(
         if cluster is None or (cluster.last_read_at is not None and cluster.last_read_at > began):
             return
         shown, now = _shown(cluster), database_now()
-        if cluster.trouble != trouble:
-            log.warning("%s cannot be read (%s): %s", cluster.name, trouble, words)
-            cluster.trouble, cluster.trouble_since = trouble, now
-        cluster.trouble_words = words
+        if cluster.trouble != Trouble.IDENTITY or trouble == Trouble.IDENTITY:  # which does not pass by itself
+            if cluster.trouble != trouble:
+                log.warning("%s cannot be read (%s): %s", cluster.name, trouble, words)
+                cluster.trouble, cluster.trouble_since = trouble, now
+            cluster.trouble_words = words
         if trouble is Trouble.SIGN_IN:
             cluster.next_read_at = now + SIGN_IN_AGAIN
         elif cluster.next_read_at == reserved:

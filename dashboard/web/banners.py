@@ -148,8 +148,11 @@ _TROUBLES = {
         gettext_noop("No token was sent to it."),
     ),
     Trouble.IDENTITY: (
-        gettext_noop("What answers for %s is another cluster."),
-        gettext_noop("Nothing that it says is taken over."),
+        gettext_noop("Another cluster has answered for %s."),
+        gettext_noop(
+            "Nothing that it says is taken over, and nothing is sent to it, before an admin has made sure of it and "
+            "registered it again: manage.py cluster change."
+        ),
     ),
     Trouble.NONSENSE: (gettext_noop("%s answers what cannot be read."), ""),
 }

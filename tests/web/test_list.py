@@ -142,7 +142,7 @@ def test_many_silent_clusters_have_one_cause_and_one_banner(fleet: Fleet, cast: 
             {"trouble": "certificate", "trouble_words": "Another one."},
             "shows another certificate than the one registered",
         ),
-        ({"trouble": "identity", "trouble_words": "It is prod."}, "What answers for dr-west is another cluster."),
+        ({"trouble": "identity", "trouble_words": "It is prod."}, "Another cluster has answered for dr-west."),
         ({"executor_trouble": "It answered 401."}, "dr-west refuses the executor token: no failover to it can start."),
         ({"clock_ahead": 7261}, "The clocks of dr-west and this desk differ by 2 h 1 min."),
         ({"unreadable_rows": "7f3c: state is missing."}, "dr-west lists a relationship that cannot be read."),
