@@ -26,6 +26,7 @@ from tests.postgres import PostgresMissing, running_postgres
 if TYPE_CHECKING:
     from dashboard.accounts.models import User
 
+pytest_plugins = ["tests.hostile.counted"]
 ROOMS_WITH_GUARDS = ("dashboard.audit", "dashboard.failovers")
 PASSWORD = "demo"
 

@@ -1,0 +1,37 @@
+"""What a hostile or broken cluster may do, row by row; each row has at least one test in this folder."""
+
+from __future__ import annotations
+
+TABLE: dict[str, str] = {
+    "H1": "an answer that is no JSON: half of it, a page, nothing, another kind of content",
+    "H2": "JSON that two readers understand differently, or that costs the reader its head",
+    "H3": "a state that is not known here",
+    "H4": "a row without what a failover depends on",
+    "H5": "an answer without an end, or one that grows when it is unpacked",
+    "H6": "an answer that drips",
+    "H7": "a redirect",
+    "H8": "another certificate than the one that is trusted, or one that has ended",
+    "H9": "a refused sign-in",
+    "H10": "another cluster behind the address",
+    "H11": "a cluster under another name",
+    "H12": "one cluster registered twice",
+    "H13": "one relationship id on two clusters",
+    "H14": "a relationship id that is used again for another relationship",
+    "H15": "an id that would bend an address",
+    "H16": "a relationship that is no longer there",
+    "H17": "one relationship twice in one list",
+    "H18": "a recovery point in the future",
+    "H19": "no recovery point",
+    "H20": "a recovery point that goes back",
+    "H21": "times that are none, or that nobody can reckon with",
+    "H22": "texts that attack whoever stores, shows or exports them",
+    "H23": "absurd figures",
+    "H24": "make-writable answered for another relationship, or with a state that it cannot have",
+    "H25": "make-writable accepted, and for a while nothing to see of it",
+    "H26": "states that flap",
+    "H27": "disconnected, and still read-only",
+    "H28": "nodes that say different things",
+    "H29": "more relationships than an answer may hold",
+    "H30": "a request to wait, for however long",
+    "H31": "a node that takes no part",
+}
