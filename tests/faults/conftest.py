@@ -103,3 +103,18 @@ def site(make_site: Callable[..., Any]) -> Any:
     made = make_site()
     made.redis()
     return made
+
+
+@pytest.fixture
+def browse() -> Iterator[Callable[[Any, str], Any]]:
+    """Somebody who signs in at a desk's web server: `browse(site, "k.osei")`."""
+    from tests.bench.browser import Browser
+
+    with ExitStack() as stack:
+
+        def sign_in(site: Any, name: str) -> Browser:
+            browser = Browser(site.url, name)
+            stack.callback(browser.http.close)
+            return browser
+
+        yield sign_in
