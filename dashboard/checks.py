@@ -19,6 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
+from dashboard import durability
 from dashboard.qumulo.addresses import AddressRule
 
 if TYPE_CHECKING:
@@ -41,12 +42,15 @@ _log = logging.getLogger(__name__)
 def refuse_to_start(*, role: Role) -> None:
     """Raise ImproperlyConfigured with one line for each thing that is wrong, or let the role start.
 
-    A database that does not answer stops a sender, which must know that its commits last. A web server starts
-    all the same: its pages say for themselves what they cannot show, and nothing is sent from there.
+    A database that does not answer stops a sender, which must ask it whether anything may be sent. A web server
+    starts all the same: its pages say for themselves what they cannot show, and nothing is sent from there.
+
+    What is wrong with the database itself (a guard that is gone, commits that do not last, a broken ledger, one that
+    went back in time) stops nobody from starting: it holds (`failovers.selfcheck`), so that pages can say so.
     """
     refuse_wrong_settings(role=role)
     try:
-        _refuse(role, [*check_durability(databases=["default"]), *_judge_schema(connection)])
+        _refuse(role, [*_judge_ownership(connection), *_judge_schema(connection)])
     except OperationalError as error:
         if role not in READERS:
             raise ImproperlyConfigured(f"The database of DATABASE_URL does not answer: {error}") from error
@@ -82,16 +86,22 @@ def check_presence(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.database)
 def check_durability(*, databases: Iterable[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """A committed intent that a power cut takes back would be a second make-writable."""
+    """A warning: the desk runs on such a database, and sends nothing (`failovers.selfcheck`)."""
     if settings.TESTING:  # the tests' databases are thrown away, and quick because they do not last
         return []
-    return [message for alias in databases or () for message in _judge_durability(connections[alias])]
+    return [
+        Warning(words, hint="Nothing is sent until it outlasts a power cut.", id="dashboard.W011")
+        for alias in databases or ()
+        for words in durability.faults(connections[alias])
+    ]
 
 
 # --- one rule per function
 
 
 def _judge_presence(role: Role) -> Iterator[CheckMessage]:
+    from dashboard.audit import fence
+
     if not _secret_key():
         yield _error(
             1,
@@ -108,6 +118,11 @@ def _judge_presence(role: Role) -> Iterator[CheckMessage]:
         )
     if role not in READERS and not settings.EXECUTOR_KEY:
         yield _error(3, "EXECUTOR_KEY is missing.", f"Set EXECUTOR_KEY or EXECUTOR_KEY_FILE. {_NEW_FERNET_KEY}")
+    if role not in ("web", "worker-observe") and not settings.FENCE_FILE:
+        try:
+            fence.folder()
+        except fence.NoPlace as error:
+            yield _error(16, str(error), "Set FENCE_FILE to a file that is not in the backup of the database.")
     if role not in ("relay", "up") and settings.CHECKPOINT_KEY:
         yield _error(
             14,
@@ -227,50 +242,26 @@ def _judge_sign_in() -> Iterator[CheckMessage]:
         )
 
 
-def _judge_durability(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
+def _judge_ownership(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
+    if settings.TESTING or connection.vendor == "sqlite":  # whoever has the file of SQLite owns all that is in it
+        return
     with connection.cursor() as cursor:
-        if connection.vendor == "sqlite":
-            cursor.execute("PRAGMA synchronous")
-            if cursor.fetchone() != (2,):
-                yield _error(
-                    11,
-                    "SQLite of DATABASE_URL runs without synchronous=FULL.",
-                    "It must outlast a power cut.",
-                )
-        else:
-            for name in ("fsync", "synchronous_commit", "full_page_writes"):
-                cursor.execute(f"SHOW {name}")
-                if cursor.fetchone() == ("off",):
-                    yield _error(
-                        11,
-                        f"PostgreSQL of DATABASE_URL runs with {name} = off.",
-                        "It must outlast a power cut: set it on.",
-                    )
-            cursor.execute(
-                "SELECT tableowner = current_user OR has_table_privilege('audit_entry', 'UPDATE, DELETE, TRUNCATE')"
-                " FROM pg_tables WHERE tablename = 'audit_entry' AND schemaname = current_schema()"
+        cursor.execute(
+            "SELECT tableowner = current_user OR has_table_privilege('audit_entry', 'UPDATE, DELETE, TRUNCATE')"
+            " FROM pg_tables WHERE tablename = 'audit_entry' AND schemaname = current_schema()"
+        )
+        if cursor.fetchone() == (True,):
+            yield Warning(
+                "The account of DATABASE_URL owns the audit trail and could switch its guards off or change it.",
+                hint="Migrate as one account and run as another; docs/running.md shows how.",
+                id="dashboard.W002",
             )
-            if cursor.fetchone() == (True,):
-                yield Warning(
-                    "The account of DATABASE_URL owns the audit trail and could switch its guards off or change it.",
-                    hint="Migrate as one account and run as another; docs/running.md shows how.",
-                    id="dashboard.W002",
-                )
 
 
 def _judge_schema(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
-    from dashboard.audit import guards as of_the_ledger
-    from dashboard.failovers import guards as of_failovers
-
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         yield _error(12, "The database of DATABASE_URL is older than this program.", "Run: manage.py migrate")
-    elif missing := [*of_the_ledger.missing(connection), *of_failovers.missing(connection)]:
-        yield _error(
-            13,
-            f"The database of DATABASE_URL lacks its guards: {', '.join(missing)}.",
-            "Somebody took them away: docs/running.md says how to look and how to put them back.",
-        )
 
 
 def _error(number: int, message: str, hint: str) -> Error:

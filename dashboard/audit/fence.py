@@ -15,9 +15,21 @@ from django.conf import settings
 from dashboard.audit.models import Entry, Head
 
 
+class NoPlace(OSError):
+    """There is nowhere to keep the file. One sentence."""
+
+
+def folder() -> Path:
+    """Where the file of a ledger lies by default. Raises NoPlace."""
+    try:
+        return Path.home() / ".local" / "state" / "failover-desk"
+    except RuntimeError:  # containers often run as a number without a home
+        raise NoPlace("FENCE_FILE is not set, and the account that runs the desk has no home folder.") from None
+
+
 def path(head: Head) -> Path:
-    """By default one file for each ledger, in the home of the account that runs the desk."""
-    return Path(settings.FENCE_FILE or Path.home() / ".local" / "state" / "failover-desk" / str(head.instance))
+    """By default one file for each ledger, in the home of the account that runs the desk. Raises NoPlace."""
+    return Path(settings.FENCE_FILE) if settings.FENCE_FILE else folder() / str(head.instance)
 
 
 def remember() -> None:
@@ -33,21 +45,23 @@ def start_over() -> None:
 
 
 def fault() -> str | None:
-    """What shows that the database went back in time, in a sentence; None when nothing does."""
+    """What shows that the database went back in time, in a sentence; None when nothing does. The sentence says nothing
+    of the entries that came since: it stays the same until the file is written again."""
     head = Head.objects.get()
     try:
-        seq, digest, instance = _known(path(head))
+        file = path(head)
+        seq, digest, instance = _known(file)
+    except NoPlace as error:
+        return f"Nothing outside of the database knows how far the audit trail had come. {error}"
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"The file {path(head)}, which knows how far the audit trail had come, cannot be read: {error}"
+        return f"The file {file}, which knows how far the audit trail had come, cannot be read: {error}"
     # The file first, the head after it: another process may have recorded and written down more in between.
     head = Head.objects.get()
     if instance not in ("", str(head.instance)):
-        return f"The file {path(head)} is about another audit trail."
-    if head.seq < seq:
-        return f"The database went back in time: its audit trail ends at entry {head.seq}, and there were {seq}."
+        return f"The file {file} is about another audit trail."
     there = Entry.objects.filter(seq=seq).values_list("hash", flat=True).first()
-    if seq and (there is None or bytes(there).hex() != digest):
-        return f"The database went back in time: entry {seq} of its audit trail is not the one that was there."
+    if seq and (head.seq < seq or there is None or bytes(there).hex() != digest):
+        return f"The database went back in time: its audit trail had come to entry {seq}, and has it no more as it was."
     return None
 
 

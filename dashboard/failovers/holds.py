@@ -98,7 +98,7 @@ def lift(
         # Only those that were found standing: whoever sets another one meanwhile was told that nothing is sent.
         lifted = Hold.objects.filter(pk__in=[each.pk for each in found])
         lifted.update(lifted_at=now, lifted_by=actor.label)
-        detail = {"expired": len(rows), "held": [each.reason for each in found], "auth": auth}
+        detail: dict[str, chain.JSON] = {"expired": len(rows), "held": [each.reason for each in found], "auth": auth}
         words = f"Hold lifted: {reason}"
         lines.append(chain.Line(tag="hold.lifted", actor=actor, object=_about(scope), words=words, detail=detail))
         chain.append_all(lines)

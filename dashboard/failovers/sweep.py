@@ -28,9 +28,9 @@ from django.db import OperationalError, close_old_connections, connections
 
 from dashboard.accounts import refusals, signin
 from dashboard.database import database_now
-from dashboard.failovers import conduct, execution, reminders, selfcheck, turns
+from dashboard.failovers import conduct, execution, recording, reminders, selfcheck, turns
 from dashboard.failovers.lifecycle import STARTED, State
-from dashboard.failovers.models import Failover, Heartbeat
+from dashboard.failovers.models import Failover, Heartbeat, Hold
 from dashboard.fleet import observe
 from dashboard.fleet import tasks as fleet_tasks
 from dashboard.fleet.models import Cluster
@@ -57,8 +57,10 @@ class Sweep:
     def once(self) -> None:
         """One pass. Raises nothing that a single row or cluster causes; the database being away is the caller's."""
         now = database_now()
+        if self._is_time("prove", recording.PROVED_EVERY, now):
+            recording.prove()
         Heartbeat.objects.update_or_create(driver="sweep", defaults={"at": now})
-        if self._is_time("selfcheck", MINUTELY, now):  # first: a database that was put back must not be worked off
+        if self._must_look(now):  # first: a database that was put back must not be worked off
             try:
                 selfcheck.look()
             except Exception:
@@ -76,6 +78,13 @@ class Sweep:
             refusals.tell_what_is_left()
         if self._is_time("prune", DAILY, now):
             observe.prune(now)
+
+    def _must_look(self, now: datetime) -> bool:
+        """Each minute, and at once when a hold was lifted: its cause may still be there."""
+        looked = self._done_at.get("selfcheck")
+        if looked is not None and Hold.objects.filter(lifted_at__gte=looked).exists():
+            del self._done_at["selfcheck"]
+        return self._is_time("selfcheck", MINUTELY, now)
 
     def _is_time(self, what: str, every: timedelta, now: datetime) -> bool:
         last = self._done_at.get(what)

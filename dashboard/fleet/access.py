@@ -208,6 +208,15 @@ def unseal(purpose: Purpose, uuid: str, ciphertext: str) -> str:
     return text.removeprefix(owner)
 
 
+def opens(purpose: Purpose, cluster: Cluster) -> bool:
+    """Whether the key of this process opens the token that is stored for this."""
+    try:
+        unseal(purpose, cluster.uuid, cluster.reader_token if purpose == "reader" else cluster.executor_token)
+    except NoToken:
+        return False
+    return True
+
+
 def _cipher(purpose: Purpose) -> MultiFernet:
     """Several keys, comma-separated: the first one seals, all of them open. So a key can be changed without a gap."""
     name = _KEYS[purpose]

@@ -8,21 +8,27 @@ import json
 import sqlite3
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
+from cryptography.fernet import Fernet
 from django.conf import settings as desk_settings
 from django.db import OperationalError, connection, connections
 
 from dashboard.audit import chain, fence, guards
 from dashboard.audit.chain import SYSTEM
 from dashboard.audit.models import Entry, Head
-from dashboard.failovers import selfcheck
+from dashboard.failovers import recording, selfcheck
 from dashboard.failovers import sweep as sweeping
-from dashboard.failovers.holds import hold
-from dashboard.failovers.models import Failover, Hold
+from dashboard.failovers.holds import hold, hold_once, lift
+from dashboard.failovers.models import Failover, Heartbeat, Hold
 from dashboard.failovers.sweep import Sweep
+from dashboard.fleet import access
+from dashboard.fleet.models import Cluster
 from tests.audit.ledger import tamper, write
 from tests.postgres import find_programs
 
@@ -158,7 +164,7 @@ def test_a_shorter_ledger_is_held_and_told_once() -> None:
     assert known()["entry"] == 5, "the relay must not forget it before somebody is told"
     selfcheck.look()
     assert [reason[: len(BACK)] for reason in standing()] == [BACK]
-    assert "ends at entry 3, and there were 5" in standing()[0]
+    assert "its audit trail had come to entry 5, and has it no more as it was" in standing()[0]
     selfcheck.look()
     assert len(standing()) == 1
     assert known()["entry"] == 4  # the entry of the hold: from here on it must not go back
@@ -172,7 +178,7 @@ def test_a_ledger_that_went_another_way_is_held() -> None:
     write(4)
     assert chain.verify().ok
     selfcheck.look()
-    assert "entry 3 of its audit trail is not the one that was there" in standing()[0]
+    assert "its audit trail had come to entry 3, and has it no more as it was" in standing()[0]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"entry": 1}', '{"entry": "x", "hash": "", "instance": ""}'])
@@ -255,6 +261,115 @@ def test_a_missing_guard_is_held() -> None:
         guards.install(connection)
 
 
+def test_a_missing_constraint_is_held() -> None:
+    drop("one_open_failover_per_relationship")
+    selfcheck.look()
+    assert standing() == ["The database lacks its guards: one_open_failover_per_relationship."]
+
+
+@pytest.mark.django_db(transaction=True)  # inside a transaction SQLite does not change its mind
+def test_a_database_that_forgets_what_it_committed_is_held(settings: Any) -> None:
+    settings.TESTING = False
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA synchronous = NORMAL")
+    try:
+        selfcheck.look()
+    finally:
+        connection.close()
+    says = "synchronous is 1, not FULL" if connection.vendor == "sqlite" else "PostgreSQL runs with fsync = off"
+    assert says in standing()[0]
+
+
+def test_a_hold_that_is_lifted_while_its_cause_stands_comes_back_with_the_same_reason() -> None:
+    drop("one_open_failover_per_relationship")
+    selfcheck.look()
+    before = standing()
+    lift(actor=SYSTEM, scope="", reason="It will be fine, I think.")
+    assert standing() == []
+    selfcheck.look()
+    assert standing() == before != []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_sweep_looks_again_at_once_when_a_hold_is_lifted(desk: Any) -> None:
+    with Sweeping() as sweep:
+        drop("one_open_failover_per_relationship")
+        sweep.pass_by()
+        lift(actor=SYSTEM, scope="", reason="It will be fine, I think.")
+        desk.approved()
+        sweep.pass_by()
+        try:
+            assert standing() == ["The database lacks its guards: one_open_failover_per_relationship."]
+            assert desk.posts == 0
+        finally:
+            put_back()
+
+
+def test_a_check_that_stumbles_is_a_reason_to_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumbles() -> Any:
+        raise ZeroDivisionError("nobody thought of this")
+
+    monkeypatch.setitem(selfcheck.CHECKS, "guards", ("", stumbles))
+    selfcheck.look()
+    assert standing() == ["The check of guards failed (ZeroDivisionError); the log of the desk says how."]
+
+
+def test_of_two_that_find_the_same_one_writes_it_down() -> None:
+    drop("one_open_failover_per_relationship")
+    selfcheck.look()
+    selfcheck.look(sends=False)
+    assert len(standing()) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_that_find_the_same_at_the_same_moment_one_writes_it_down() -> None:
+    def found(_: int) -> None:
+        try:
+            hold_once(actor=SYSTEM, scope="", reason="The database lacks its guards: one.")
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(found, range(12)))
+    assert len(standing()) == 1
+    assert Entry.objects.filter(tag="hold.set").count() == 1
+
+
+def test_a_process_that_does_not_send_holds_and_leaves_the_fence_alone() -> None:
+    write(3)
+    selfcheck.look(sends=False)
+    assert not fence.path(Head.objects.get()).exists()
+    selfcheck.look()
+    write(1)
+    selfcheck.look(sends=False)
+    assert known()["entry"] == 3
+
+
+def test_what_could_not_be_told_is_not_forgotten() -> None:
+    """The fence starts over when people were told; a ledger that takes no entry told nobody."""
+    write(3)
+    fence.remember()
+    tamper("DELETE FROM audit_entry WHERE seq > 2")
+    selfcheck.look()
+    assert standing() == []
+    assert known()["entry"] == 3
+    Head.objects.update(seq=2, hash=bytes(Entry.objects.get(seq=2).hash))
+    selfcheck.look()
+    assert [reason[: len(BACK)] for reason in standing()] == [BACK]
+
+
+def test_without_a_home_and_without_a_setting_nothing_knows_how_far_it_came(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.FENCE_FILE = ""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000_000)
+    selfcheck.look()
+    assert "Nothing outside of the database knows how far" in standing()[0]
+    assert "FENCE_FILE is not set" in standing()[0]
+
+
 def test_a_ledger_that_takes_no_entry_is_no_reason_to_fall_over() -> None:
     """Whoever cannot record a hold cannot record that make-writable is sent either."""
     write(3)
@@ -263,3 +378,134 @@ def test_a_ledger_that_takes_no_entry_is_no_reason_to_fall_over() -> None:
     selfcheck.look()
     assert standing() == []
     assert Entry.objects.count() == 2
+
+
+def drop(index: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP INDEX {index}")
+
+
+def put_back() -> None:
+    """What `drop` took, for tests with real transactions."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE UNIQUE INDEX one_open_failover_per_relationship ON failovers_failover (relationship_id)"
+            " WHERE state IN ('requested', 'approved', 'sent', 'reverting')"
+        )
+
+
+# ── The keys ─────────────────────────────────────────────────────────────────
+
+
+def everything_held() -> list[tuple[str, str]]:
+    return list(Hold.objects.filter(lifted_at=None).order_by("pk").values_list("scope", "reason"))
+
+
+def clusters(*names: str) -> None:
+    for name in names:
+        Cluster.objects.create(
+            name=name,
+            url=f"https://{name}.example:8000",
+            uuid=f"uuid-{name}",
+            reader_token=access.seal("reader", f"uuid-{name}", "r"),
+            executor_token=access.seal("executor", f"uuid-{name}", "x"),
+        )
+
+
+def test_keys_that_open_every_token_hold_nothing() -> None:
+    clusters("dr-east", "dr-west")
+    selfcheck.look()
+    assert everything_held() == []
+
+
+@pytest.mark.parametrize("purpose", ["executor", "reader"])
+def test_a_token_that_its_key_does_not_open_holds_its_cluster(purpose: Any) -> None:
+    """Sealed for another cluster, as after a row was put back by hand."""
+    clusters("dr-east", "dr-west")
+    Cluster.objects.filter(name="dr-west").update(**{f"{purpose}_token": access.seal(purpose, "uuid-dr-east", "x")})
+    selfcheck.look()
+    [(scope, reason)] = everything_held()
+    assert scope == "dr-west"
+    assert reason.startswith(f"{purpose.upper()}_KEY does not open the {purpose} token of dr-west.")
+
+
+@pytest.mark.parametrize("purpose", ["executor", "reader"])
+def test_a_key_that_was_lost_is_one_alarm_and_not_one_for_each_cluster(settings: Any, purpose: Any) -> None:
+    clusters("dr-east", "dr-west")
+    setattr(settings, f"{purpose.upper()}_KEY", Fernet.generate_key().decode())
+    selfcheck.look()
+    [(scope, reason)] = everything_held()
+    assert scope == ""
+    assert reason.startswith(f"{purpose.upper()}_KEY opens none of the {purpose} tokens that are stored.")
+
+
+def test_a_cluster_that_is_only_watched_needs_no_executor_key(settings: Any) -> None:
+    clusters("dr-east")
+    Cluster.objects.update(executor_token="")
+    settings.READER_KEY = Fernet.generate_key().decode()
+    selfcheck.look()
+    assert everything_held() == []
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("key", ["EXECUTOR_KEY", "READER_KEY"])
+def test_with_a_lost_key_nothing_is_sent(desk: Any, settings: Any, key: str) -> None:
+    desk.approved()
+    setattr(settings, key, Fernet.generate_key().decode())
+    with Sweeping() as sweep:
+        sweep.pass_by()
+        sweep.pass_by()
+    assert desk.posts == 0
+    [(_scope, reason)] = everything_held()
+    assert reason.startswith(key)
+
+
+# ── Whether an entry can be made at all ──────────────────────────────────────
+
+
+def beats() -> dict[str, datetime]:
+    return dict(Heartbeat.objects.values_list("driver", "at"))
+
+
+def test_an_entry_that_is_tried_leaves_nothing_but_the_news_that_it_can_be_made() -> None:
+    write(2)
+    recording.prove()
+    assert "ledger" in beats()
+    assert Entry.objects.count() == 2
+    assert chain.verify().ok
+
+
+def test_a_ledger_that_takes_no_entry_is_not_proved() -> None:
+    write(2)
+    recording.prove()
+    at = beats()["ledger"]
+    tamper("DELETE FROM audit_entry WHERE seq = 2")
+    recording.prove()
+    assert beats()["ledger"] == at
+
+
+NOW = datetime(2026, 3, 14, 3, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("swept", "proved", "full", "says"),
+    [
+        (0, 0, False, False),
+        (2, 40, False, False),  # one try that failed is no news
+        (2, 50, False, True),  # the sweep comes round, and the ledger takes nothing
+        (600, 600, False, False),  # the sweep is dead, and nothing more is known
+        (600, 600, True, True),
+        (None, None, True, False),  # a desk that was never begun
+    ],
+)
+def test_when_the_ledger_is_said_to_take_no_entry(
+    monkeypatch: pytest.MonkeyPatch, swept: int | None, proved: int | None, full: bool, says: bool
+) -> None:
+    def ago(seconds: int | None) -> datetime | None:
+        return None if seconds is None else NOW - timedelta(seconds=seconds)
+
+    room = 0 if full else 10**12
+    monkeypatch.setattr("shutil.disk_usage", lambda _folder: SimpleNamespace(free=room))
+    if full and connection.vendor != "sqlite":
+        says = False  # its disk is not this one
+    assert recording.refused_since(ago(swept), ago(proved), NOW) == (ago(proved) if says else None)

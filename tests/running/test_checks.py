@@ -163,13 +163,6 @@ def test_a_whole_database_is_accepted(settings: Settings) -> None:
 
 
 @pytest.mark.django_db
-def test_a_missing_guard_is_refused_by_name() -> None:
-    guards.drop(connection)
-    with pytest.raises(ImproperlyConfigured, match=r"DATABASE_URL lacks its guards: .*audit_entry_follows_the_last"):
-        checks.refuse_to_start(role="sweep")
-
-
-@pytest.mark.django_db
 def test_a_database_older_than_the_program_is_refused() -> None:
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM django_migrations WHERE app = 'failovers'")
@@ -177,24 +170,44 @@ def test_a_database_older_than_the_program_is_refused() -> None:
         checks.refuse_to_start(role="sweep")
 
 
-@pytest.mark.django_db(transaction=True)  # inside a transaction SQLite does not change its mind
-def test_a_database_that_forgets_is_refused(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    """SQLite: the tests' own connection is safe until it is told otherwise. PostgreSQL: the tests' server is not, and
-    the tests own its tables."""
+@pytest.mark.django_db
+@pytest.mark.parametrize("role", ["web", "worker-send", "sweep"])
+def test_what_a_hold_can_say_stops_nobody_from_starting(settings: Settings, role: checks.Role) -> None:
+    """A guard that is gone; on PostgreSQL also a server that forgets, because the tests' one does."""
     settings.TESTING = False
-    if connection.vendor == "sqlite":
-        checks.refuse_to_start(role="sweep")
-        with connection.cursor() as cursor:
-            cursor.execute("PRAGMA synchronous = NORMAL")
-        try:
-            with pytest.raises(ImproperlyConfigured, match="without synchronous=FULL"):
-                checks.refuse_to_start(role="sweep")
-        finally:
-            connection.close()
-    else:
-        with pytest.raises(ImproperlyConfigured, match=r"fsync = off(.|\n)*synchronous_commit = off"):
-            checks.refuse_to_start(role="sweep")
-        assert "owns the audit trail and could switch its guards off" in caplog.text
+    settings.EXECUTOR_KEY = OTHER_KEY if role != "web" else ""
+    guards.drop(connection)
+    checks.refuse_to_start(role=role)
+
+
+@pytest.mark.django_db
+@pytest.mark.postgres
+def test_whoever_owns_the_audit_trail_is_warned(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    settings.TESTING = False
+    checks.refuse_to_start(role="sweep")
+    assert "owns the audit trail and could switch its guards off" in caplog.text
+
+
+@pytest.mark.django_db
+@pytest.mark.postgres
+def test_a_database_that_forgets_is_a_warning_to_whoever_checks(settings: Settings) -> None:
+    settings.TESTING = False
+    found = checks.check_durability(databases=["default"])
+    assert {each.id for each in found} == {"dashboard.W011"}
+    assert "fsync = off" in found[0].msg
+
+
+@pytest.mark.parametrize("role", ["sweep", "worker-send", "relay"])
+def test_a_fence_without_a_place_is_refused(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, role: checks.Role
+) -> None:
+    settings.EXECUTOR_KEY, settings.CHECKPOINT_KEY = ("", KEY) if role == "relay" else (OTHER_KEY, "")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000_000)  # as a container does that runs as a number
+    checks.refuse_wrong_settings(role=role)
+    settings.FENCE_FILE = ""
+    with pytest.raises(ImproperlyConfigured, match=r"FENCE_FILE is not set, and the account .* has no home"):
+        checks.refuse_wrong_settings(role=role)
 
 
 def test_django_finds_nothing_else_for_a_production_behind_a_proxy(tmp_path: Path) -> None:
