@@ -144,8 +144,8 @@ def plan_desk(host: str, port: int, *, tls: tuple[str, str] | None, environ: Map
     web += ["--certfile", tls[0], "--keyfile", tls[1]] if tls else []
     celery = ["celery", "--quiet", "--app", "dashboard", "worker", "--pool", "threads"]
     celery += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    send = [*celery, "--queues", "send", "--concurrency", "8", "--hostname", "send@%h"]
-    observe = [*celery, "--queues", "observe", "--concurrency", "16", "--hostname", "observe@%h"]
+    send = [*celery, "--queues", "send", "--concurrency", "2", "--hostname", "send@%h"]
+    observe = [*celery, "--queues", "observe", "--concurrency", "2", "--hostname", "observe@%h"]
     reading = hide_keys(environ)
     sending = hide_keys(environ, "CHECKPOINT_KEY")
     python = [sys.executable, "-m"]

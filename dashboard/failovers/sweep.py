@@ -7,24 +7,20 @@
 is dead or nobody took it.
 
 It is the driver that needs no message (rule 1). A second sweep is harmless, a dead one stops the watching (never the
-safety), and the supervisor starts it again. Steps and readings run in threads and a pass never waits for them, so one
-slow cluster delays no other; at most two at once go to the same cluster. Once a minute it asks whether the database is
-still the one it was (`selfcheck`) and writes failed sign-ins and refused access into the ledger that nobody followed
-up, once a day it prunes.
+safety), and the supervisor starts it again. A pass never waits for a cluster: steps and readings run in `Lanes` of
+their own, so a cluster that is slow or dead delays no other. Once a minute it asks whether the database is still the
+one it was (`selfcheck`) and writes failed sign-ins and refused access into the ledger that nobody followed up, once a
+day it prunes.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
-from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
 
 from django.conf import settings
-from django.db import OperationalError, close_old_connections, connections
+from django.db import OperationalError
 
 from dashboard.accounts import refusals, signin
 from dashboard.database import database_now
@@ -34,10 +30,10 @@ from dashboard.failovers.models import Failover, Heartbeat, Hold
 from dashboard.fleet import observe
 from dashboard.fleet import tasks as fleet_tasks
 from dashboard.fleet.models import Cluster
+from dashboard.lanes import Lanes
 
 log = logging.getLogger(__name__)
 
-THREADS = 16
 PER_CLUSTER = 2
 DAILY = timedelta(days=1)
 MINUTELY = timedelta(minutes=1)
@@ -48,10 +44,8 @@ class Sweep:
 
     def __init__(self, *, with_broker: bool = True) -> None:
         self.with_broker = with_broker
-        self._steps = ThreadPoolExecutor(THREADS, thread_name_prefix="step")
-        self._reads = ThreadPoolExecutor(THREADS, thread_name_prefix="read")
-        self._lock = threading.Lock()
-        self._busy: Counter[tuple[str, int]] = Counter()
+        self._steps = Lanes("step", prompt=8, waiting=16, each=PER_CLUSTER)
+        self._reads = Lanes("read", prompt=8, waiting=12)
         self._done_at: dict[str, datetime] = {}
 
     def once(self) -> None:
@@ -93,9 +87,10 @@ class Sweep:
         self._done_at[what] = now
         return True
 
-    def close(self) -> None:
-        self._steps.shutdown(wait=True, cancel_futures=True)
-        self._reads.shutdown(wait=True, cancel_futures=True)
+    def close(self, *, forget: bool = False) -> None:
+        """End what this sweep has taken on; `forget`: only what is under way, the next sweep finds the rest."""
+        self._steps.close(forget=forget)
+        self._reads.close(forget=forget)
 
     def _step_failovers(self, now: datetime) -> None:
         # Whoever has waited longest comes first. By age alone, the oldest that cannot go on would come round again and
@@ -109,7 +104,7 @@ class Sweep:
                 busy[cluster] += 1
                 if busy[cluster] > settings.AT_ONCE:
                     continue
-            self._run(self._steps, ("failover", pk), ("cluster", cluster), partial(execution.execute, pk))
+            self._steps.put(cluster, pk, partial(execution.execute, pk))
 
     def _hand_out(self, now: datetime) -> None:
         patience = 2 * settings.POLL_EVERY + timedelta(seconds=5)
@@ -117,9 +112,9 @@ class Sweep:
             tried = cluster.last_try_at or cluster.added_at
             heard = self.with_broker and now - tried < patience  # else nobody took the last two bells
             read = self._ring if heard else observe.observe
-            self._run(self._reads, ("read", cluster.pk), None, partial(read, cluster.pk))
+            self._reads.put(cluster.pk, ("read", cluster.pk), partial(read, cluster.pk))
         for pk in observe.executors_due(now):
-            self._run(self._reads, ("executor", pk), None, partial(observe.check_executor, pk))
+            self._reads.put(pk, ("executor", pk), partial(observe.check_executor, pk))
 
     def _ring(self, cluster: int) -> None:
         try:
@@ -127,31 +122,3 @@ class Sweep:
         except Exception as error:  # noqa: BLE001  whatever the broker does, the cluster is read
             log.warning("The broker takes no reading (%s); the sweep reads by itself", type(error).__name__)
             observe.observe(cluster)
-
-    def _run(
-        self,
-        pool: ThreadPoolExecutor,
-        what: tuple[str, int],
-        where: tuple[str, int] | None,
-        work: Callable[[], None],
-    ) -> None:
-        """Give it to a thread, unless the same is under way or the cluster has its share."""
-        with self._lock:
-            if self._busy[what] or (where and self._busy[where] >= PER_CLUSTER):
-                return
-            for key in filter(None, (what, where)):
-                self._busy[key] += 1
-
-        def guarded() -> None:
-            close_old_connections()
-            try:
-                work()
-            except Exception:
-                log.exception("A step of the sweep failed: %s %s", *what)
-            finally:
-                connections.close_all()
-                with self._lock:
-                    for key in filter(None, (what, where)):
-                        self._busy[key] -= 1
-
-        pool.submit(guarded)

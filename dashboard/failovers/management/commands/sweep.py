@@ -43,4 +43,4 @@ class Command(BaseCommand):
                     break
                 over.wait(options["every"])
         finally:
-            sweep.close()
+            sweep.close(forget=over.is_set())
