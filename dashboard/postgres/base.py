@@ -4,13 +4,14 @@ A server that is frozen, or whose machine vanished, answers nothing and closes n
 ever, and a page with them. So each wait ends after `database.patience`, as an OperationalError, and the connection is
 closed, because what may still arrive on it belongs to nobody. Whether a COMMIT that ended so has happened is unknown.
 
-While the server is known not to answer, one thread at a time asks it again; the others are told at once, so that they
-do not all stand still together.
+While the server is known not to answer, others are told so at once, and every few seconds one of them asks it again:
+so a process's threads do not all stand still together, and its pages stay quick.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any, TypeVar
 
 import psycopg
@@ -23,8 +24,15 @@ from dashboard import database
 
 T = TypeVar("T")
 
-_silent = threading.Event()
+AGAIN = 2.0  # seconds after which a silent server is asked again
+
 _asking = threading.Lock()
+_silent_until = 0.0
+
+
+def _is_silent() -> None:
+    global _silent_until  # noqa: PLW0603 - one server for each process
+    _silent_until = time.monotonic() + AGAIN
 
 
 class Connection(psycopg.Connection[Any]):
@@ -36,7 +44,7 @@ class Connection(psycopg.Connection[Any]):
         except psycopg.OperationalError as error:
             if self.pgconn.transaction_status != TransactionStatus.ACTIVE:  # it answered, or the connection is lost
                 raise
-            _silent.set()
+            _is_silent()
             self.pgconn.finish()
             raise psycopg.OperationalError(f"PostgreSQL has not answered for {database.patience} seconds.") from error
 
@@ -45,21 +53,22 @@ class DatabaseWrapper(base.DatabaseWrapper):
     isolation_level = IsolationLevel.READ_COMMITTED
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Connection:
-        if not _silent.is_set():
+        if not _silent_until:
             return _connect(conn_params)
-        if not _asking.acquire(blocking=False):
-            raise psycopg.OperationalError("PostgreSQL does not answer. It is being asked again.")
+        if time.monotonic() < _silent_until or not _asking.acquire(blocking=False):
+            raise psycopg.OperationalError("PostgreSQL does not answer. It is asked again in a moment.")
         try:
-            connection = _connect(conn_params)
-            _silent.clear()
-            return connection
+            return _connect(conn_params)
         finally:
             _asking.release()
 
 
 def _connect(conn_params: dict[str, Any]) -> Connection:
+    global _silent_until  # noqa: PLW0603
     try:
-        return Connection.connect(**conn_params)
+        connection = Connection.connect(**conn_params)
     except psycopg.errors.ConnectionTimeout:
-        _silent.set()
+        _is_silent()
         raise
+    _silent_until = 0.0
+    return connection
