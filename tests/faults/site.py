@@ -53,6 +53,11 @@ def wait_for(what: str, condition: Callable[[], Any], patience: float = PATIENCE
     raise AssertionError(f"never came: {what}")
 
 
+def is_stopped(child: subprocess.Popen[bytes]) -> bool:
+    """Whether SIGSTOP has struck it."""
+    return Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
 class Said(AssertionError):
     """The desk refused an act; the words are its sentence."""
 
@@ -153,10 +158,10 @@ class Site:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def hands(self, **env: str) -> Hands:
+    def hands(self, module: str = "tests.faults.hands", **env: str) -> Hands:
         """Somebody new; `self.act` has one of its own."""
         with (self.folder / "hands.log").open("ab") as log:
-            command = (sys.executable, "-m", "tests.faults.hands")
+            command = (sys.executable, "-m", module)
             return Hands(self._spawn(command, env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log))
 
     def act(self, verb: str, **arguments: Any) -> Any:
@@ -212,7 +217,7 @@ class Site:
         wait_for("the broker's socket", self.socket.exists)
         return started
 
-    def worker(self, queue: str = "send", **env: str) -> subprocess.Popen[bytes]:
+    def worker(self, queue: str = "send", *, wait: bool = True, **env: str) -> subprocess.Popen[bytes]:
         log = self.folder / f"worker-{queue}.log"
         before = log.stat().st_size if log.exists() else 0
         keys = {} if queue == "send" else {"EXECUTOR_KEY": ""}
@@ -220,7 +225,8 @@ class Site:
         command += ["-c", "8", "-l", "INFO", "-n", f"{queue}-{uuid.uuid4().hex[:8]}@%h"]
         command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
         child = self.start(f"worker-{queue}", *command, **keys, **env)
-        wait_for("the worker", lambda: b" ready." in log.read_bytes()[before:] or child.poll() is not None)
+        if wait:
+            wait_for("the worker", lambda: b" ready." in log.read_bytes()[before:] or child.poll() is not None)
         return child
 
     def sweep(self, **env: str) -> subprocess.Popen[bytes]:
@@ -230,7 +236,7 @@ class Site:
         keys = {"EXECUTOR_KEY": "", "CHECKPOINT_KEY": CHECKPOINT_KEY}
         return self.start("relay", sys.executable, "manage.py", "relay", **keys, **env)
 
-    def web(self, **env: str) -> subprocess.Popen[bytes]:
+    def web(self, *, wait: bool = True, **env: str) -> subprocess.Popen[bytes]:
         """Gunicorn with one worker; its address is in `self.url`."""
         if not hasattr(self, "port"):
             self.port = free_port()
@@ -238,7 +244,8 @@ class Site:
         command = [sys.executable, "-m", "gunicorn", "dashboard.wsgi", "--worker-class", "gthread", "--workers", "1"]
         command += ["--threads", "8", "--bind", f"127.0.0.1:{self.port}", "--no-control-socket"]
         child = self.start("web", *command, EXECUTOR_KEY="", **env)
-        wait_for("the web server", lambda: embedded.answers("127.0.0.1", self.port, tls=False))
+        if wait:
+            wait_for("the web server", lambda: embedded.answers("127.0.0.1", self.port, tls=False))
         return child
 
     # ── What people do ──

@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from dashboard.failovers.timing import STANDARD
 from dashboard.simulator import faults
 from tests.faults.auditor import audit
-from tests.faults.site import Said, Site, wait_for
+from tests.faults.site import Said, Site, is_stopped, wait_for
 from tests.faults.worlds import paths, quick
 
 KILLED = -signal.SIGKILL
@@ -41,11 +40,6 @@ def _all_succeed(site: Site, failovers: list[int]) -> None:
         site.see(failover, "succeeded")
     assert len(site.posts) == len(failovers)
     audit(site)
-
-
-def _stopped(pid: int) -> bool:
-    """Whether SIGSTOP has struck it."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 @pytest.mark.row("F9")
@@ -88,7 +82,7 @@ def test_what_may_have_left_is_never_sent_again_and_a_person_closes_it(desk, bro
     assert site.act("die", at="refuse.changed", doing="execute", failover=refused) == KILLED
     sleeper = site.hands(CRASH_AT="send.after_intent:1:STOP")
     sleeper.begin("execute", failover=stopped)
-    wait_for("the stop", lambda: _stopped(sleeper.child.pid))
+    wait_for("the stop", lambda: is_stopped(sleeper.child))
     site.sweep()
     all_of_them = [killed, back, last, refused, stopped]
     with pytest.raises(Said, match="It may still arrive"):
@@ -199,7 +193,7 @@ def test_a_sender_that_is_stopped_after_the_intent_sends_if_it_wakes_within_the_
     began = time.monotonic()
     worker = site.worker(CRASH_AT="send.after_intent:1:STOP", TIME_SCALE="1")
     failover = site.approved(*paths(site.world))
-    wait_for("the stop", lambda: _stopped(worker.pid))
+    wait_for("the stop", lambda: is_stopped(worker))
     worker.send_signal(signal.SIGCONT)
     took = time.monotonic() - began
     site.sweep()
@@ -212,7 +206,7 @@ def test_a_sender_that_wakes_after_its_window_sends_nothing_and_gives_the_turn_b
     site = desk()
     worker = site.worker(CRASH_AT="send.after_intent:1:STOP")
     failover = site.approved(*paths(site.world))
-    wait_for("the stop", lambda: _stopped(worker.pid))
+    wait_for("the stop", lambda: is_stopped(worker))
     over = time.clock_gettime(time.CLOCK_BOOTTIME) + STANDARD.go.total_seconds() * SCALE
     wait_for("the end of the window", lambda: time.clock_gettime(time.CLOCK_BOOTTIME) > over)
     assert (site.posts, site.state(failover)) == ([], "sent")
