@@ -18,14 +18,21 @@ class Browser:
         answer = self.http.post("/sign-in/", data=fields | {"next": "/"})
         assert answer.status_code == 302, answer.status_code
 
-    def approve(self, number: str) -> float:
-        """Click; gives the moment of the click (epoch seconds)."""
+    def form(self, number: str) -> dict[str, str]:
+        """What a click on Approve would send of the page as it is now."""
         page = self.http.get(f"/failovers/{number}/").text
         names = ("csrfmiddlewaretoken", "digest", "changed", "confirm_ticket")
         typed = {"comment": "Go.", "seen": "on", "decision": "approve", "confirm_password": "demo"}
-        fields = {name: _hidden(page, name) for name in names} | typed
+        return {name: _hidden(page, name) for name in names} | typed
+
+    def click(self, number: str, form: dict[str, str]) -> httpx.Response:
+        return self.http.post(f"/failovers/{number}/decide/", data=form)
+
+    def approve(self, number: str) -> float:
+        """Click; gives the moment of the click (epoch seconds)."""
+        form = self.form(number)
         clicked = time.time()
-        answer = self.http.post(f"/failovers/{number}/decide/", data=fields)
+        answer = self.click(number, form)
         assert answer.status_code in (200, 302, 303), answer.text
         return clicked
 
