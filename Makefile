@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up test check lint types bench clean
+.PHONY: help demo up test check lint types bench chaos clean
 
 PY := .venv/bin/python
 # Django's own commands need settings, but neither keys nor a database of anybody's.
@@ -43,6 +43,9 @@ types: $(DEV) ## mypy, strict
 
 bench: $(DEV) ## measure, and print a table
 	@$(PY) -m tests.bench
+
+chaos: $(DEV) ## anything at any moment, and an auditor (ROUNDS=20, SEED=a word, ENGINE=sqlite or postgres)
+	@$(PY) -m tests.chaos --rounds $(or $(ROUNDS),20) --seed "$(SEED)" --engine $(or $(ENGINE),sqlite)
 
 clean: ## forget the environment and everything that was built; data in var/ stays
 	rm -rf .venv staticfiles .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

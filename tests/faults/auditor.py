@@ -84,7 +84,7 @@ def audit(site: Site, *, ended: bool = True) -> None:
         _belongs(post, sendings[post.path.split("/")[-2]], settle)
     for relationship, episodes in sendings.items():
         for episode in episodes:
-            _ended_truly(site, relationship, episode, proof)
+            _ended_truly(site, relationship, episode, settle, proof)
     _nothing_secret(site)
 
 
@@ -184,7 +184,7 @@ def _belongs(post: Any, sendings: list[Sending], settle: float) -> None:
     min(there, key=lambda sending: sending.sent["at"]).posts.append(post)
 
 
-def _ended_truly(site: Site, relationship: str, sending: Sending, proof: float) -> None:
+def _ended_truly(site: Site, relationship: str, sending: Sending, settle: float, proof: float) -> None:
     number, end = sending.number, sending.end
     if end is None or end["tag"] in NEVER_LEFT:
         return
@@ -198,7 +198,10 @@ def _ended_truly(site: Site, relationship: str, sending: Sending, proof: float) 
         assert (OnCluster.DISCONNECTED, False) in was, f"{number} claims success; the cluster was {was}"
     elif end["tag"] == "failover.refused":
         assert not applied, f"{number} says that {relationship} refused; the cluster carried it out"
-    elif end["detail"].get("outcome") == "not_applied":
+    elif end["tag"] == "failover.closed":
+        early = sending.sent["at"] + settle - end["at"]
+        assert early <= SKEW, f"{number} was closed {early:.1f} s before nothing could arrive any more"
+    if end["detail"].get("outcome") == "not_applied":
         late = [at for at in applied if at > end["at"] + SKEW]
         assert not late, f"{number} was closed as not applied at {end['at']}; the cluster carried it out at {late}"
         if there is not None:
