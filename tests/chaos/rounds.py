@@ -64,14 +64,15 @@ class Run:
         stage = nemesis.Stage(self.site, self.desk, self.people, targets)
         troubles = nemesis.plan(chance, stage)
         hasty = Hasty(self, [chance.uniform(0.5, 4.0) for _ in range(2)])
-        for each in (*errands, hasty):
+        busy: list[Errand | Hasty] = [*errands, hasty]
+        for each in busy:
             each.start()
-        self._play(troubles, [*errands, hasty])
+        self._play(troubles, busy)
         self._tell(troubles, errands)
         self._heal()
         self.close_what_can_be()
         self._rest()
-        for each in (*errands, hasty):
+        for each in busy:
             if each.broken:
                 raise Broken(f"{each.number} ({each.kind}): {each.broken}")
         audit(self.site, ended=False)
@@ -98,17 +99,17 @@ class Run:
 
     # ── Parts of a round ──
 
-    def _play(self, troubles: list[nemesis.Trouble], errands: list[Errand | Hasty]) -> None:
+    def _play(self, troubles: list[nemesis.Trouble], busy: list[Errand | Hasty]) -> None:
         began = time.monotonic()
         agenda = [(it.at, it.begin) for it in troubles]
         agenda += [(it.at + it.lasts, it.end) for it in troubles if it.end is not None]
         for at, act in sorted(agenda, key=lambda entry: entry[0]):
             self._pass(began + at - time.monotonic())
             act()
-        while any(errand.is_alive() for errand in errands):
+        while any(errand.is_alive() for errand in busy):
             self._pass(0.05)
             if time.monotonic() > began + REST:
-                raise AssertionError("people never came to an end: " + str([errand.words for errand in errands]))
+                raise AssertionError("people never came to an end: " + str([errand.words for errand in busy]))
 
     def _pass(self, seconds: float) -> None:
         """Let time pass, and keep the processes running meanwhile."""
