@@ -15,6 +15,7 @@ import traceback
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from dashboard import database  # noqa: E402
 from dashboard.accounts import people  # noqa: E402
 from dashboard.accounts.models import User  # noqa: E402
 from dashboard.accounts.people import actor_of  # noqa: E402
-from dashboard.audit import chain  # noqa: E402
+from dashboard.audit import chain, checkpoints  # noqa: E402
 from dashboard.audit.chain import SYSTEM, cli  # noqa: E402
 from dashboard.celery import app  # noqa: E402
 from dashboard.database import database_now  # noqa: E402
@@ -164,6 +165,11 @@ def impatient(seconds: float) -> None:
     database.wait_at_most(seconds)
 
 
+def late(minutes: int) -> list[str]:
+    """What of the record would be called late, so much later."""
+    return checkpoints.standing(database_now() + timedelta(minutes=minutes)).late
+
+
 def verify() -> dict[str, Any]:
     report = chain.verify()
     return {"ok": report.ok}
@@ -174,8 +180,9 @@ def number(failover: int) -> str:
 
 
 def ask_workers(what: str) -> dict[str, Any]:
-    """What the running workers say of themselves: `conf`, `stats`. By name."""
-    return dict(getattr(app.control.inspect(timeout=10, limit=1), what)() or {})
+    """What the running workers say of themselves: `conf` or `stats`. By name."""
+    ask = app.control.inspect(timeout=30, limit=1)
+    return dict((ask.conf(with_defaults=True) if what == "conf" else ask.stats()) or {})
 
 
 def die(at: str, doing: str, **arguments: Any) -> int:
@@ -204,7 +211,7 @@ def _act_until_struck(at: str, act: Callable[..., Any], arguments: dict[str, Any
 
 ACTS: tuple[Callable[..., Any], ...] = (
     *(cast, register, observe, request, approve, reject, cancel, close),
-    *(execute, ring, hush, hold, look, expire, impatient, verify, number, die, ask_workers),
+    *(execute, ring, hush, hold, look, expire, impatient, late, verify, number, die, ask_workers),
 )
 VERBS = {act.__name__: act for act in ACTS}
 
