@@ -33,7 +33,7 @@ def may_lift(user: User) -> bool:
 
 def standing(scope: str) -> QuerySet[Hold]:
     """Those of exactly this scope, oldest first."""
-    return Hold.objects.filter(scope=scope, lifted_at=None).order_by("pk")
+    return Hold.objects.standing().filter(scope=scope)
 
 
 def hold(*, actor: Actor, scope: str, reason: str, user: User | None = None) -> Hold:

@@ -292,6 +292,15 @@ class Failover(models.Model):
         return State(self.state)
 
 
+class HoldQuerySet(models.QuerySet["Hold"]):
+    def visible_to(self, user: User) -> HoldQuerySet:
+        """Those of everything, and of clusters that the person sees."""
+        return self if user.scope is None else self.filter(Q(scope="") | Q(scope__in=user.scope))
+
+    def standing(self) -> HoldQuerySet:
+        return self.filter(lifted_at=None).order_by("pk")
+
+
 class Hold(models.Model):
     """While one stands, nothing is sent to its scope ("" is every cluster, else a cluster's name)."""
 
@@ -301,6 +310,8 @@ class Hold(models.Model):
     at = models.DateTimeField()
     lifted_at = models.DateTimeField(null=True)
     lifted_by = models.CharField(max_length=150, blank=True)
+
+    objects = HoldQuerySet.as_manager()
 
     class Meta:
         ordering = ("-at",)

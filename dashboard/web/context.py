@@ -22,7 +22,8 @@ from dashboard.web.live import Pulse, pulse
 
 
 class Desk:
-    """`desk.waiting`, `desk.observed_at`, `desk.holds`, `desk.overdue`, `desk.may_see_audit`, `desk.is_limited`,
+    """`desk.waiting`, `desk.observed_at`, `desk.holds`, `desk.may_hold`, `desk.overdue`, `desk.may_see_audit`,
+    `desk.is_limited`,
     `desk.is_admin`, `desk.policy_reds`, `desk.unsigned`,
     `desk.build`, `desk.now`."""
 
@@ -52,10 +53,12 @@ class Desk:
     @cached_property
     def holds(self) -> list[Hold]:
         """Those that are on, of everything or of a cluster that this person sees."""
-        user = self.user
-        if user is None:
-            return []
-        return [hold for hold in Hold.objects.filter(lifted_at=None) if not hold.scope or user.sees(hold.scope)]
+        return [] if self.user is None else list(Hold.objects.visible_to(self.user).standing())
+
+    @property
+    def may_hold(self) -> bool:
+        """Whether this account may hold anything at all."""
+        return self.user is not None and (self.user.has(Role.ADMIN) or self.user.has(Role.APPROVER))
 
     @cached_property
     def overdue(self) -> list[Request]:

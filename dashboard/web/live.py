@@ -17,14 +17,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import Count, Max, Subquery, Sum, Value
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Now
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from dashboard.accounts.models import User
 from dashboard.failovers.lifecycle import State
 from dashboard.failovers.models import Failover
+from dashboard.failovers.recording import refused_since
 from dashboard.fleet.models import Cluster
+from dashboard.web import notices
 from dashboard.web.build import build
 from dashboard.web.fragments import fragments, remembered
 
@@ -34,11 +36,14 @@ KEEP_SEEN = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """What every page shows of all that this person sees. `waiting`: requests that wait for a decision."""
+    """What every page shows of all that this person sees. `waiting`: requests that wait for a decision. `notices`: the
+    version of what stands above each page, `unrecorded_since` a part of it: the ledger takes no entry since then."""
 
     observed_at: datetime | None
     waiting: int
     clusters: str
+    notices: str = ""
+    unrecorded_since: datetime | None = None
 
     @property
     def age(self) -> float | None:
@@ -54,8 +59,8 @@ class Pulse:
 def pulse(user: User) -> Pulse:
     """One query, or none when somebody with the same scope asked within the last second."""
     found = json.loads(cached_seen(user, "pulse", lambda: _ask_pulse(user)))
-    at = datetime.fromisoformat(found["at"]) if found["at"] else None
-    return Pulse(at, found["waiting"], found["clusters"])
+    at, since = (datetime.fromisoformat(found[name]) if found[name] else None for name in ("at", "unrecorded_since"))
+    return Pulse(at, found["waiting"], found["clusters"], found["notices"], since)
 
 
 def requests_waiting(user: User) -> Coalesce:
@@ -68,13 +73,21 @@ def requests_waiting(user: User) -> Coalesce:
 
 def _ask_pulse(user: User) -> str:
     found = Cluster.objects.visible_to(user).aggregate(
-        at=Max("last_read_at"), n=Count("pk"), version=Coalesce(Sum("version"), 0), waiting=Max(requests_waiting(user))
+        at=Max("last_read_at"),
+        n=Count("pk"),
+        version=Coalesce(Sum("version"), 0),
+        waiting=Max(requests_waiting(user)),
+        now=Max(Now()),
+        **{name: Max(fact) for name, fact in notices.facts(user).items()},
     )
+    since = refused_since(found["swept_at"], found["proved_at"], found["now"] or timezone.now())
     return json.dumps(
         {
             "at": found["at"].isoformat() if found["at"] else None,
             "waiting": found["waiting"] or 0,
             "clusters": f"{found['n']}.{found['version']}",
+            "notices": notices.version(found["hold_acts"], since),
+            "unrecorded_since": since.isoformat() if since else None,
         }
     )
 
@@ -93,14 +106,19 @@ def live_answer(
     render: Callable[[], str],
     observed_age: float | None,
     shared: bool = True,
+    above: str = "",
 ) -> HttpResponse:
-    """204 when the browser has `seen` already, else 200 with the fragment.
+    """204 when the browser has `seen` already, else 200 with the fragment. When the browser's notices are not those of
+    `above` (`Pulse.notices`; "" is a region without a page around it), the notices come along, or alone.
 
     `region` names everything but `seen` and the viewer's roles that decides what is rendered: page, filters, object.
     `render` makes the fragment without a request (no CSRF token of one person may reach another). With `shared=False`
     it is made for this person alone, and not kept. `observed_age` (seconds): `pulse(user).age`.
     """
-    if request.GET.get("seen") == seen:
+    told = notices.rendered(request) if above and notices.are_old(request, above) else ""
+    if request.GET.get("seen") == seen and told:
+        answer = HttpResponse(headers={"HX-Reswap": "none"})  # what is out of band is put in all the same
+    elif request.GET.get("seen") == seen:
         answer = HttpResponse(status=204)
     elif not shared:
         answer = HttpResponse(render())
@@ -111,6 +129,8 @@ def live_answer(
             body = render().encode()
             fragments().put(key, body, seconds=KEEP_FRAGMENT)
         answer = HttpResponse(body)
+    if told:
+        answer.write(told)
     if observed_age is not None:
         answer["X-Observed-Age"] = f"{observed_age:.1f}"
     return answer

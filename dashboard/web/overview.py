@@ -21,9 +21,11 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from dashboard.accounts.models import User
+from dashboard.failovers.recording import refused_since
 from dashboard.fleet.health import Grade
 from dashboard.fleet.models import Cluster, Relationship
 from dashboard.fleet.observe import LONGEST_READING
+from dashboard.web import notices
 from dashboard.web.filters import RUNNING, WAITING, WRITABLE, Filter
 from dashboard.web.live import requests_waiting
 
@@ -41,6 +43,7 @@ _CLUSTER_FIELDS = (
     "unreadable_rows",
     "clock_ahead",
     "executor_trouble",
+    "node_state",
 )
 
 
@@ -64,6 +67,7 @@ class Poll:
 
     at: float
     seen: str
+    notices: str
     observed: float | None
     ages: dict[str, float]
     tries: dict[str, float]
@@ -100,6 +104,8 @@ class Overview:
     clusters: Sequence[Cluster]
     counts: Counts
     seen: str
+    notices: str = ""
+    unrecorded_since: datetime | None = None
 
     @property
     def poll(self) -> Poll:
@@ -108,6 +114,7 @@ class Overview:
         return Poll(
             at=timezone.now().timestamp(),
             seen=self.seen,
+            notices=self.notices,
             observed=min(ages.values(), default=None),
             ages=ages,
             tries={c.name: until_next_try(c, self.now).total_seconds() for c in failing},
@@ -134,7 +141,8 @@ def overview(user: User, chosen: Filter) -> Overview:
     )
     listed = Count("relationships", filter=Q(relationships__hidden=False))
     rows = Cluster.objects.visible_to(user).only(*_CLUSTER_FIELDS)
-    clusters: list[Any] = list(rows.annotate(now=Now(), listed=listed, requests=requests_waiting(user)).order_by("pk"))
+    beside = {"now": Now(), "listed": listed, "requests": requests_waiting(user), **notices.facts(user)}
+    clusters: list[Any] = list(rows.annotate(**beside).order_by("pk"))
     counts = Counts(
         shown=found["_shown"],
         all=found["_all"],
@@ -144,9 +152,11 @@ def overview(user: User, chosen: Filter) -> Overview:
         running=found["_running"],
         writable=found["_writable"],
     )
-    parts = [*found.values(), counts.requests, *((cluster.pk, cluster.version) for cluster in clusters)]
     now = clusters[0].now if clusters else timezone.now()
-    return Overview(now, clusters, counts, digest(parts))
+    since = refused_since(clusters[0].swept_at, clusters[0].proved_at, now) if clusters else None
+    above = notices.version(clusters[0].hold_acts if clusters else 0, since)
+    parts = [*found.values(), counts.requests, *((cluster.pk, cluster.version) for cluster in clusters)]
+    return Overview(now, clusters, counts, digest(parts), above, since)
 
 
 def until_next_try(cluster: Cluster, now: datetime) -> timedelta:

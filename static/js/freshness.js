@@ -46,6 +46,12 @@
     if (!detail.xhr.getResponseHeader("X-Build")) detail.shouldSwap = false;
   });
 
+  // Which notices this page has, so that a poll brings others only when there are others.
+  document.addEventListener("htmx:configRequest", ({ detail }) => {
+    const notices = document.getElementById("notices");
+    if (notices) detail.headers["X-Notices"] = notices.dataset.version;
+  });
+
   let open = [];
   let focused = "";
   document.addEventListener("htmx:beforeSwap", () => {

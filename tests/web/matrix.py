@@ -41,6 +41,8 @@ def of_cluster(**how: Any) -> Route:
 
 _ASK = {"typed": "/dr/finance", "reason": "long enough a reason", "ticket": ""}
 _DECIDE = {"decision": "approve", "comment": ""}
+_HOLD = {"scope": "dr", "reason": "long enough a reason"}
+_LIFT = {"seen": "", "reason": "long enough a reason"}
 _CLOSE = {"outcome": "not_applied", "reason": ""}
 
 ROUTES: dict[str, Route] = {
@@ -85,6 +87,10 @@ ROUTES: dict[str, Route] = {
     "failover-item-close": of_cluster(posts=frozenset({"approver"}), body=_CLOSE),
     "failover-review": of_cluster(posts=READERS, body={"comment": "Seen."}),
     "failover-evidence": of_cluster(gets=READERS, posts=READERS),
+    # Stopping, and going on
+    "holds": Route(gets=ALL, posts=frozenset({"approver", "admin"}), body=_HOLD),
+    "hold-lift": Route(gets=ADMINS, posts=ADMINS, body=_LIFT),
+    "hold-lift-cluster": of_cluster(gets=ADMINS, posts=ADMINS, body=_LIFT),
     # The record
     "audit": Route(gets=READERS, everywhere=True),
     "audit-entry": Route(gets=READERS, everywhere=True),

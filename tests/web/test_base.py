@@ -40,10 +40,10 @@ def test_the_page_that_one_is_on_is_marked(cast: Cast) -> None:
 def test_a_hold_is_on_every_page_until_it_is_lifted(cast: Cast) -> None:
     hold = Hold.objects.create(scope="dr-west", reason="Migration <tonight>.", by="admin", at=timezone.now())
     shown = page(cast.viewer)
-    assert "Nothing is sent to dr-west." in shown
+    assert "Held: nothing is sent to dr-west." in shown
     assert "Migration &lt;tonight&gt;." in shown
     Hold.objects.filter(pk=hold.pk).update(lifted_at=timezone.now())
-    assert "Nothing is sent" not in page(cast.viewer)
+    assert "nothing is sent" not in page(cast.viewer)
 
 
 def test_behind_a_dialog_without_a_script_everything_is_inert(cast: Cast) -> None:

@@ -66,7 +66,9 @@ def approvals_live(request: HttpRequest) -> HttpResponse:
     def render_list() -> str:
         return render_to_string("approvals/_live.html", _context(user, seen) | {"pulse": now}, request)
 
-    return live_answer(request, region="", seen=seen, render=render_list, observed_age=now.age, shared=False)
+    return live_answer(
+        request, region="", seen=seen, render=render_list, observed_age=now.age, shared=False, above=now.notices
+    )
 
 
 def _seen(user: User, now: Pulse) -> str:

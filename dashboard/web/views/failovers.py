@@ -52,13 +52,16 @@ def failover_live(request: HttpRequest, number: str, place: int = 0) -> HttpResp
         return make(request, sheet, seen)
 
     seen = cached_seen(user, f"failover {number}/{place}", ask)
-    if request.GET.get("seen") != seen:
+    is_new = request.GET.get("seen") != seen
+    if is_new:
         sheet = asked[0] if asked else _sheet(request, number, place)
         same_shape = request.GET.get("shape") == sheet.shape
         make = parts.changes if same_shape else parts.whole
-    age = pulse(user).age
-    answer = live_answer(request, region="", seen=seen, render=render_parts, observed_age=age, shared=False)
-    if answer.status_code == 200 and not same_shape:
+    now = pulse(user)
+    answer = live_answer(
+        request, region="", seen=seen, render=render_parts, observed_age=now.age, shared=False, above=now.notices
+    )
+    if is_new and not same_shape:
         # It has come to another stage, with other forms: the whole page changes, not its parts.
         answer["HX-Retarget"], answer["HX-Reswap"] = "#failover", "outerHTML"
     return answer

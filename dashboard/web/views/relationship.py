@@ -52,6 +52,7 @@ def live(request: HttpRequest, cluster: str, relationship: str) -> HttpResponse:
         render=render_root,
         observed_age=heard.age,
         shared=False,
+        above=heard.notices,
     )
     read_at = detail.row.cluster.last_read_at
     if read_at is not None:

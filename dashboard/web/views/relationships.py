@@ -81,6 +81,7 @@ def live(request: HttpRequest) -> HttpResponse:
         seen=poll.seen,
         render=render_parts,
         observed_age=poll.observed_age,
+        above=poll.notices,
     )
     for name, value in poll.headers().items():
         answer[name] = value

@@ -95,7 +95,7 @@ def live(request: HttpRequest) -> HttpResponse:
     answer = live_answer(
         request,
         region=f"wall {_query(request)}",
-        seen=_seen(poll.seen, poll.at, request.GET.get("seen", "")),
+        seen=_seen(f"{poll.seen}.{poll.notices}", poll.at, request.GET.get("seen", "")),
         render=lambda: render_to_string(
             "wall/_screen.html", _context(request, asked[0] if asked else overview(user, Filter()))
         ),
@@ -141,9 +141,9 @@ def _context(request: HttpRequest, found: Overview) -> dict[str, Any]:
         "inactive": counts[Grade.INACTIVE],
         "columns": screen.columns(rows, fields, now) if screen.tiled(rows, fields) else None,
         "grid": None if screen.tiled(rows, fields) else screen.grid(rows, fields, now),
-        **_side(rows, clusters, now, signed_in(request)),
+        **_side(rows, clusters, found, signed_in(request)),
         "live_url": reverse("wall-live") + (f"?{query}" if query else ""),
-        "seen": f"{found.seen}-{int(found.poll.at)}",
+        "seen": f"{found.seen}.{found.notices}-{int(found.poll.at)}",
         "cadence": CADENCE,
     }
 
@@ -160,7 +160,8 @@ def _rows(clusters: list[Cluster]) -> list[Relationship]:
 # ── The side: what people do ─────────────────────────────────────────────────
 
 
-def _side(rows: list[Relationship], clusters: list[Cluster], now: datetime, user: User) -> dict[str, Any]:
+def _side(rows: list[Relationship], clusters: list[Cluster], found: Overview, user: User) -> dict[str, Any]:
+    now = found.now
     names = [cluster.name for cluster in clusters]
     open_now = Failover.objects.visible_to(user).filter(state__in=STARTED, relationship__cluster__in=clusters)
     failovers = list(
@@ -172,18 +173,19 @@ def _side(rows: list[Relationship], clusters: list[Cluster], now: datetime, user
     several = {failover.request_id: failover for failover in failovers if failover.request.size > 1}
     running += [_running_several(one, now) for one in several.values()]
     concerns = [f for f in failovers if f.state in ON_THE_CLUSTER and readings.concern(f, now)]
-    holds = [hold for hold in Hold.objects.filter(lifted_at=None) if not hold.scope or hold.scope in names]
+    holds = [hold for hold in Hold.objects.standing() if not hold.scope or hold.scope in names]
     waiting = _waiting(clusters, user)
     return {
         "running": min(running, key=lambda each: -1 if each.percent is None else each.percent, default=None),
         "running_more": len(running) - 1,
+        "unrecorded_since": found.unrecorded_since,
         "holds": holds,
         "concerns": concerns,
         "worst": _worst(rows, now),
         "waiting": waiting,
         "waiting_left": _left(waiting, now),
         "waiting_names": ", ".join(leaf(item.target_root_path) for asked in waiting for item in asked.items),
-        "tight": bool(holds or concerns),
+        "tight": bool(holds or concerns or found.unrecorded_since),
     }
 
 
