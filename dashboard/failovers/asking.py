@@ -27,7 +27,7 @@ from dashboard.failovers.clockwork import TIMING
 from dashboard.failovers.crashpoints import reach
 from dashboard.failovers.lifecycle import Refused
 from dashboard.failovers.models import Failover, Mode, Request, Share
-from dashboard.failovers.moves import change
+from dashboard.failovers.moves import change, conclude
 from dashboard.failovers.policy import Rules
 from dashboard.failovers.preflight import Situation
 from dashboard.fleet import hold
@@ -150,12 +150,13 @@ def _request(user: User, actor: Actor, ask: Ask, rows: Sequence[Relationship]) -
         Failover(request=made, position=position, relationship=row, next_step_at=now)
         for position, row in enumerate(rows)
     )
-    for failover in failovers:
-        hold.hold_row(failover.relationship_id, by=failover.number, phase="waiting", note=f"0/{made.required}")
     lines = [_made(made, actor, rows, ask.auth)]
     if ask.break_glass:
-        lines += _started(made, failovers, actor, now)
-    chain.append_all(lines)
+        conclude(failovers, "approve", lines + _started(made, failovers, actor, now), note="0/0")
+    else:
+        taken = {failover.relationship_id: failover.number for failover in failovers}
+        hold.hold_rows(taken, phase="waiting", note=f"0/{made.required}")
+        chain.append_all(lines)
     return made
 
 
@@ -237,7 +238,6 @@ def _started(made: Request, failovers: Sequence[Failover], actor: Actor, now: da
             actor=actor,
             words=f"Started {failover.number} by break-glass, without approval",
             detail=detail,
-            held_note="0/0",
             approved_at=now,
             run_by=now + made.run_for,
             next_step_at=now,

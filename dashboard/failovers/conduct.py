@@ -33,7 +33,7 @@ from dashboard.failovers.asking import ring_first
 from dashboard.failovers.crashpoints import reach
 from dashboard.failovers.lifecycle import ON_THE_CLUSTER, WORDS, Refused, Stale, State
 from dashboard.failovers.models import Decision, Failover, Request, Review
-from dashboard.failovers.moves import change, lock_relationships, move, not_yet, reached
+from dashboard.failovers.moves import change, conclude, lock_relationships, move, not_yet, reached
 from dashboard.failovers.preflight import Situation
 from dashboard.fleet import hold
 from dashboard.words import clock
@@ -75,9 +75,8 @@ def approve(
             "seen": frozen,
         }
         if missing:
-            for failover in failovers:
-                note = f"{votes}/{asked.required}"
-                hold.hold_row(failover.relationship_id, by=failover.number, phase="waiting", note=note)
+            taken = {failover.relationship_id: failover.number for failover in failovers}
+            hold.hold_rows(taken, phase="waiting", note=f"{votes}/{asked.required}")
             chain.append("decision.made", actor=actor, object=asked.number, words=words, detail=detail)
             return asked
         now = database_now()
@@ -90,14 +89,13 @@ def approve(
                 # What was seen of the others stands with the first: two hundred copies would only bury it.
                 detail=detail if failover.position == 0 else {"digest": digest, "votes": votes},
                 where=(not_yet(asked.decide_by),),
-                held_note=f"{votes}/{asked.required}",
                 approved_at=now,
                 run_by=now + asked.run_for,
                 next_step_at=now,
             )
             for failover in failovers
         ]
-        chain.append_all(lines)
+        conclude(failovers, "approve", lines, note=f"{votes}/{asked.required}")
         ring_first(failovers)
     reach("approve.after_commit")
     return asked
@@ -128,7 +126,7 @@ def reject(*, user: User, actor: Actor, request_pk: int, digest: str, comment: s
             )
             for failover in failovers
         ]
-        chain.append_all(lines)
+        conclude(failovers, "reject", lines)
     return asked
 
 
@@ -271,7 +269,7 @@ def cancel(*, user: User, actor: Actor, request_pk: int) -> Request:
             )
             for failover in early
         ]
-        chain.append_all(lines)
+        conclude(early, "cancel", lines)
     return asked
 
 

@@ -19,7 +19,7 @@ from dashboard.database import database_now
 from dashboard.failovers import said
 from dashboard.failovers.lifecycle import Refused, Stale, State
 from dashboard.failovers.models import Failover, Hold
-from dashboard.failovers.moves import change, lock_relationships
+from dashboard.failovers.moves import change, conclude, lock_relationships
 
 
 def may_hold(user: User, scope: str) -> bool:
@@ -101,7 +101,7 @@ def lift(
         detail: dict[str, chain.JSON] = {"expired": len(rows), "held": [each.reason for each in found], "auth": auth}
         words = f"Hold lifted: {reason}"
         lines.append(chain.Line(tag="hold.lifted", actor=actor, object=_about(scope), words=words, detail=detail))
-        chain.append_all(lines)
+        conclude(rows, "expire", lines)
     return len(rows)
 
 

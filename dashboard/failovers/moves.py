@@ -12,7 +12,7 @@ what the ledger is to say after the last: everybody else waits for the head, a s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -52,28 +52,42 @@ def change(
     words: str,
     detail: Mapping[str, Any] | None = None,
     where: tuple[Q | GreaterThan | LessThanOrEqual, ...] = (),
-    held_note: str = "",
     **columns: Any,
 ) -> chain.Line:
     """Make one move, or raise `Stale` having changed nothing. `columns` are written in the same UPDATE. Returns what
-    the ledger is to say of it, which the caller writes in the same transaction."""
+    the ledger is to say of it, which the caller gives to `conclude` in the same transaction."""
     step = MOVES[name]
     guarded = Failover.objects.filter(*where, pk=failover.pk, state__in=step.sources)
     if guarded.update(state=step.target, version=F("version") + 1, **columns) != 1:
         now = State(Failover.objects.only("state").get(pk=failover.pk).state)
         raise Stale("Its time is over." if now in step.sources else f"It is {WORDS[now].lower()} by now.")
-    if step.target in TERMINAL:
-        failed_over_at = columns.get("ended_at") if step.target is State.SUCCEEDED else None
-        hold.release_row(failover.relationship_id, failed_over_at=failed_over_at)
-    elif step.target is State.APPROVED:
-        hold.hold_row(failover.relationship_id, by=failover.number, phase="running", note=held_note)
     reach(f"{name}.changed")
     return chain.Line(tag=step.tag, actor=actor, object=failover.number, words=words, detail=detail)
 
 
+def conclude(
+    failovers: Collection[Failover],
+    name: str,
+    lines: Sequence[chain.Line],
+    *,
+    note: str = "",
+    failed_over_at: datetime | None = None,
+) -> None:
+    """After the last of the same moves: take their relationships or give them back, all of them in one go, and write
+    what the ledger is to say. `note` is what the badge of a relationship that is taken says."""
+    target = MOVES[name].target
+    if target in TERMINAL:
+        hold.release_rows([each.relationship_id for each in failovers], failed_over_at=failed_over_at)
+    elif target is State.APPROVED:
+        hold.hold_rows({each.relationship_id: each.number for each in failovers}, phase="running", note=note)
+    chain.append_all(lines)
+
+
 def move(failover: Failover, name: str, **kwargs: Any) -> None:
     """Make one move, with its entry, or raise `Stale` having changed nothing; `kwargs` as for `change`."""
-    chain.append_all([change(failover, name, **kwargs)])
+    line = change(failover, name, **kwargs)
+    succeeded = MOVES[name].target is State.SUCCEEDED
+    conclude([failover], name, [line], failed_over_at=kwargs["ended_at"] if succeeded else None)
 
 
 def tried(failover: Failover, name: str, **kwargs: Any) -> bool:

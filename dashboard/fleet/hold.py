@@ -4,30 +4,35 @@ does not know what a failover is: it keeps the request's number and whether it w
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Literal
 
 from dashboard.database import database_now
 from dashboard.fleet import changes
-from dashboard.fleet.models import Relationship
+from dashboard.fleet.models import Cluster, Relationship
 
 
-def hold_row(relationship_pk: int, *, by: str, phase: Literal["waiting", "running"], note: str) -> None:
-    """Mark the row as taken by `by` (`FO-1042`); `note` is what the badge says beside it (`0/1`)."""
-    _change(relationship_pk, held_by=by, held_phase=phase, held_note=note)
+def hold_rows(taken: Mapping[int, str], *, phase: Literal["waiting", "running"], note: str) -> None:
+    """Mark rows as taken: key of the relationship → by what (`FO-1042`). `note` is what the badge says beside it
+    (`0/1`)."""
+    _change({key: {"held_by": by, "held_phase": phase, "held_note": note} for key, by in taken.items()})
 
 
-def release_row(relationship_pk: int, *, failed_over_at: datetime | None) -> None:
-    """Give the row back. `failed_over_at`: when our failover succeeded; None leaves what is known as it is."""
+def release_rows(relationships: Iterable[int], *, failed_over_at: datetime | None) -> None:
+    """Give rows back. `failed_over_at`: when our failover succeeded; None leaves what is known as it is."""
     columns = {} if failed_over_at is None else {"failed_over_at": failed_over_at}
-    _change(relationship_pk, held_by="", held_phase="", held_note="", **columns)
+    _change({key: {"held_by": "", "held_phase": "", "held_note": "", **columns} for key in relationships})
 
 
-def _change(relationship_pk: int, **columns: str | datetime) -> None:
-    # Lock first, read the cluster after: a row that was read while waiting could be older than the lock.
-    row = Relationship.objects.select_for_update().get(pk=relationship_pk)
+def _change(wanted: Mapping[int, Mapping[str, str | datetime]]) -> None:
+    # Lock first, read the clusters after: one that was read while waiting could be older than the lock.
+    rows = list(Relationship.objects.select_for_update().filter(pk__in=wanted).order_by("pk"))
+    clusters = Cluster.objects.in_bulk({row.cluster_id for row in rows})
     change = changes.Changes(database_now())
-    change.watch(row)
-    for name, value in columns.items():
-        setattr(row, name, value)
+    for row in rows:
+        row.cluster = clusters[row.cluster_id]
+        change.watch(row)
+        for name, value in wanted[row.pk].items():
+            setattr(row, name, value)
     change.write()

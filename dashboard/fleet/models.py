@@ -192,7 +192,7 @@ class Relationship(models.Model):
     reason_since = models.DateTimeField(null=True)
     changes_at = models.DateTimeField(null=True, help_text="When time alone will change the grade.")
 
-    # Set by failovers, through hold_row: the request that has this row, and what we did to it.
+    # Set by failovers, through hold_rows: the request that has this row, and what we did to it.
     held_by = models.CharField(max_length=32, blank=True)
     held_phase = models.CharField(max_length=8, blank=True, choices=[("waiting", "waiting"), ("running", "running")])
     held_note = models.CharField(max_length=16, blank=True, help_text='Approvals so far, such as "0/1".')

@@ -94,7 +94,7 @@ def test_a_reading_that_waited_for_a_hold_keeps_it_and_loses_no_version(lookout)
     version = lookout.row.version
     with people() as start:
         with transaction.atomic():
-            hold.hold_row(lookout.row.pk, by="FO-1042", phase="running", note="1/1")
+            hold.hold_rows({lookout.row.pk: "FO-1042"}, phase="running", note="1/1")
             reading = start(lambda: observe.observe(lookout.cluster.pk))
             until_somebody_waits()
         reading.result(timeout=60)
@@ -121,7 +121,7 @@ def test_a_silence_that_waited_for_a_hold_keeps_it_and_loses_no_version(lookout)
     version = lookout.row.version
     with people() as start:
         with transaction.atomic():
-            hold.hold_row(lookout.row.pk, by="FO-1042", phase="waiting", note="0/1")
+            hold.hold_rows({lookout.row.pk: "FO-1042"}, phase="waiting", note="0/1")
             regrading = start(lambda: observe.regrade(lookout.cluster.last_read_at + settings.UNKNOWN_AFTER))
             until_somebody_waits()
         assert regrading.result(timeout=60) == 1
@@ -173,4 +173,4 @@ def test_two_clusters_that_replicate_to_each_other_never_lock_each_other_out(loo
 
 def _hold(pk: int) -> None:
     with transaction.atomic():
-        hold.hold_row(pk, by="FO-1042", phase="running", note="1/1")
+        hold.hold_rows({pk: "FO-1042"}, phase="running", note="1/1")

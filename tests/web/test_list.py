@@ -160,12 +160,12 @@ def test_what_is_wrong_with_a_cluster_is_said_in_one_sentence(
 def test_a_relationship_that_a_request_holds_shows_it_instead_of_the_button(fleet: Fleet, cast: Cast) -> None:
     row = fleet.row("/dr/dc1/finance")
     assert row_with(parsed(browser(cast.rivera).get("/")), "/dr/dc1/finance").all("a", "btn")
-    hold.hold_row(row.pk, by="FO-1042/3", phase="waiting", note="0/1")
+    hold.hold_rows({row.pk: "FO-1042/3"}, phase="waiting", note="0/1")
     waiting = row_with(parsed(browser(cast.rivera).get("/")), "/dr/dc1/finance")
     assert waiting.one("a", "badge").text == "FO-1042/3 0/1"
     assert waiting.one("a", "badge").attrs["href"] == "/failovers/FO-1042/"
     assert not [link for link in waiting.all("a") if "fail-over" in link.attrs["href"]]
-    hold.hold_row(row.pk, by="FO-1042/3", phase="running", note="")
+    hold.hold_rows({row.pk: "FO-1042/3"}, phase="running", note="")
     running = row_with(parsed(browser(cast.rivera).get("/")), "/dr/dc1/finance")
     assert running.attrs["data-health"] == Grade.ACTIVE
     assert running.one("a", "badge").text == "FO-1042/3"
@@ -196,8 +196,8 @@ def test_only_who_may_see_the_audit_trail_is_led_there(fleet: Fleet, cast: Cast)
 
 
 def test_each_counter_counts_the_fleet_and_leads_to_as_many_rows(fleet: Fleet, cast: Cast) -> None:
-    hold.hold_row(fleet.row("finance").pk, by="FO-1001", phase="waiting", note="0/1")
-    hold.hold_row(fleet.row("projects").pk, by="FO-1002", phase="running", note="1/1")
+    hold.hold_rows({fleet.row("finance").pk: "FO-1001"}, phase="waiting", note="0/1")
+    hold.hold_rows({fleet.row("projects").pk: "FO-1002"}, phase="running", note="1/1")
     client = browser(cast.viewer)
     assert targets(parsed(client.get("/?approval=pending"))) == ["/dr/dc1/finance"]
     assert targets(parsed(client.get("/?failover=running"))) == ["/dr/dc3/projects"]
@@ -399,7 +399,7 @@ def test_whatever_a_row_shows_brings_a_new_table_when_it_changes(
 
 
 CHANGED_HERE: dict[str, Callable[[Lookout], Any]] = {
-    "a request holds it": lambda pair: hold.hold_row(pair.row.pk, by="FO-1001", phase="waiting", note="0/2"),
+    "a request holds it": lambda pair: hold.hold_rows({pair.row.pk: "FO-1001"}, phase="waiting", note="0/2"),
     "another objective": lambda pair: registry.set_objective("dr", "/dr/finance", timedelta(hours=9), actor=_cli()),
     "its cluster falls silent": lambda pair: _pass_silence(),
     "its objective has passed": lambda pair: _pass_objective(pair, 1.01),
@@ -454,7 +454,7 @@ def test_a_row_that_the_filter_leaves_out_may_change_without_a_word(fleet: Fleet
 def test_a_counter_that_changes_brings_a_new_answer_whatever_the_filter_shows(fleet: Fleet, cast: Cast) -> None:
     client = browser(cast.viewer)
     page = parsed(client.get("/?cluster=edge-hub"))
-    hold.hold_row(fleet.row("finance").pk, by="FO-1001", phase="waiting", note="0/1")
+    hold.hold_rows({fleet.row("finance").pk: "FO-1001"}, phase="waiting", note="0/1")
     new = parsed(polled(client, page))
     assert new.one("a", id="count-approval").one("b").text == "1"
     assert new.one("nav", id="counters").attrs["hx-swap-oob"] == "true"

@@ -483,7 +483,7 @@ def test_the_page_is_drawn_again_when_its_chart_has_grown_old(pair: Lookout, cas
 def test_a_failover_of_it_and_the_silence_of_its_cluster_bring_a_new_page(pair: Lookout, cast: Cast) -> None:
     client = browser(cast.rivera)
     page = parsed(client.get(address(pair.row)))
-    hold.hold_row(pair.row.pk, by="FO-1001", phase="running", note="1/1")
+    hold.hold_rows({pair.row.pk: "FO-1001"}, phase="running", note="1/1")
     running = parsed(polled_page(client, page))
     assert running.one("a", id="act").attrs["href"] == "/failovers/FO-1001/"
     assert "every 2s" in running.one("div", id="relationship").attrs["hx-trigger"]

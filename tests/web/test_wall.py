@@ -249,7 +249,7 @@ def test_a_wall_with_nothing_new_costs_an_empty_204_and_four_queries(fleet: Flee
 def test_whatever_changes_brings_the_whole_screen(fleet: Fleet, cast: Cast) -> None:
     client = browser(cast.viewer)
     page = parsed(client.get("/wall/"))
-    hold.hold_row(fleet.row("projects").pk, by="FO-1001", phase="running", note="1/1")
+    hold.hold_rows({fleet.row("projects").pk: "FO-1001"}, phase="running", note="1/1")
     new = parsed(polled(client, page))
     assert "Failover" in next(tile for tile in new.all("article") if "projects" in tile.text).text
     assert new.one("div", "w-screen").attrs["id"] == "wall-screen"
