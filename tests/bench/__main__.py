@@ -22,7 +22,7 @@ from typing import Any
 
 import httpx
 
-from tests.bench import storm
+from tests.bench import recovery, storm
 from tests.bench.browser import Browser
 from tests.bench.table import row, table
 from tests.faults.site import ROOT, Site, wait_for
@@ -258,6 +258,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "storm": measure_storms,
     "storm-sqlite": partial(storm.measure, "sqlite"),
     "storm-postgres": partial(storm.measure, "postgres"),
+    "recovery": recovery.measure,
     "ledger": measure_ledgers,
     "demo": measure_demo,
 }

@@ -95,7 +95,7 @@ def _tell(engine: str, it: Up, items: list[Any], healthy: dict[int, str], clicke
     first = [posts[relationship][0] - clicked for relationship in healthy.values()]
     numbers = {number for pk, number, *_ in items if pk in healthy}
     told = it.query("SELECT at, tag, object FROM audit_entry ORDER BY seq")
-    entries = [(_seconds(at), tag, about) for at, tag, about in told]
+    entries = [(seconds(at), tag, about) for at, tag, about in told]
     done = [at - clicked for at, tag, about in entries if tag == "failover.succeeded" and about in numbers]
     storm = [at for at, *_ in entries if clicked <= at <= clicked + max(done)]
     busiest = max(sum(second <= at < second + 1 for at in storm) for second in storm)
@@ -112,6 +112,6 @@ def _median(found: list[float]) -> float:
     return sorted(found)[len(found) // 2]
 
 
-def _seconds(at: datetime | str) -> float:
+def seconds(at: datetime | str) -> float:
     moment = datetime.fromisoformat(at).replace(tzinfo=UTC) if isinstance(at, str) else at
     return moment.timestamp()

@@ -105,6 +105,7 @@ def up(folder: Path, engine: str, scenario: str) -> Iterator[Up]:
             EXECUTOR_KEY=Fernet.generate_key().decode(),
             PORT=str(free_port()),
             FAILOVER_DESK_DATA=str(folder / "data"),
+            FENCE_FILE=str(folder / "fence"),
             DATABASE_URL=database,
             CLUSTER_ALLOWED_CIDRS="127.0.0.0/8",
         )
