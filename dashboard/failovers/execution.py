@@ -322,17 +322,21 @@ def _accepted(failover: Failover, mine: str, answer: dict[str, Any]) -> None:
         now = database_now()
         target = failover.relationship.cluster.name
         words = f"{target} accepted make-writable"
-        Failover.objects.filter(pk=failover.pk, sender=mine).update(
-            answer=answer, answered_at=now, version=F("version") + 1
-        )
         moved = tried(
             failover,
             "revert",
             words=words,
             detail=answer,
             where=(Q(sender=mine),),
+            answer=answer,
+            answered_at=now,
             reverting_at=now,
             next_step_at=now,
         )
         if not moved:  # a reading was quicker than the answer; the answer is still evidence
+            # One UPDATE either way: of a row that is changed twice, PostgreSQL locks the request at COMMIT, for its
+            # foreign key, with the ledger's head in hand; somebody who cancels holds the one and waits for the other.
+            Failover.objects.filter(pk=failover.pk, sender=mine).update(
+                answer=answer, answered_at=now, version=F("version") + 1
+            )
             chain.append("failover.answered", actor=SYSTEM, object=failover.number, words=words, detail=answer)

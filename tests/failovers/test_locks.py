@@ -116,6 +116,19 @@ def test_closing_and_cancelling_do_not_wait_for_each_other(desk):
     assert closing.result().state == State.CLOSED
 
 
+def test_sending_does_not_wait_for_whoever_has_the_request(desk):
+    """A row that is changed twice in one transaction is checked against its request once more at COMMIT: by a sender
+    that has the ledger's head, for which whoever cancels waits."""
+    failover = desk.approved()
+    with transaction.atomic():
+        Request.objects.select_for_update().get(pk=failover.request_id)  # as cancelling begins
+        sending = Aside(lambda: execution.execute(failover.pk))
+        assert not sending.waits()
+    sending.result()
+    failover.refresh_from_db()
+    assert (failover.state, (failover.answer or {})["kind"]) == (State.REVERTING, "accepted")
+
+
 def test_lifting_a_hold_and_a_verb_behind_it_do_not_wait_for_each_other(desk):
     desk.world.relate(desk.world.clusters["prod"], "/prod/legal", desk.target, "/dr/legal")
     desk.read()
