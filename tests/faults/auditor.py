@@ -194,6 +194,7 @@ def _ended_truly(site: Site, relationship: str, sending: Sending, settle: float,
         assert there is not None, f"{number} succeeded on a relationship that is gone"
         with site.world.entered() as now:
             there.advance(now)
+        assert "read_at" in end["detail"], f"{number} claims success without a reading"
         was = there.was(_moment(end["detail"]["read_at"]) - SKEW, end["at"] + SKEW)
         assert (OnCluster.DISCONNECTED, False) in was, f"{number} claims success; the cluster was {was}"
     elif end["tag"] == "failover.refused":
