@@ -114,6 +114,12 @@ def _sign(request: HttpRequest) -> str:
     return signing.dumps({"form": form_of(request), "fields": fields}, salt=_SALT, compress=True) if fields else ""
 
 
+def typed(request: HttpRequest) -> dict[str, str]:
+    """What a form holds but for secrets, to be given back in a page; with its token, so that it can be sent again."""
+    token = request.POST.get("csrfmiddlewaretoken", "")
+    return _fields(request) | ({"csrfmiddlewaretoken": token} if token else {})
+
+
 def _fields(request: HttpRequest) -> dict[str, str]:
     names = [name for name in request.POST if name not in _NEVER and not name.startswith(_CONFIRMS)]
     fields = {name: str(request.POST[name]) for name in names}

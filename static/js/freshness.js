@@ -68,6 +68,11 @@
   document.addEventListener("htmx:afterRequest", ({ detail: { xhr } }) => {
     const build = xhr?.getResponseHeader("X-Build");
     if (!build) return;
+    const unavailable = xhr.getResponseHeader("X-Unavailable");
+    for (const banner of document.querySelectorAll("[data-unavailable]")) {
+      if (unavailable) banner.querySelector("[data-words]").textContent = unavailable;
+      banner.hidden = !unavailable;
+    }
     const signedOut = xhr.getResponseHeader("X-Signed-Out") === "1";
     // Also inside an open dialog, which covers the page's own banner.
     for (const banner of document.querySelectorAll("#signed-out, [data-signed-out]")) banner.hidden = !signedOut;

@@ -52,7 +52,7 @@ def test_late_checkpoints_are_told_to_those_who_care_and_to_monitors(cast: Any, 
     for user, told in ((cast.okafor, True), (cast.admin, True), (cast.rivera, False), (cast.viewer, False)):
         text = parsed(browser(user).get("/approvals/")).text
         assert ("The audit trail has not been signed since" in text) is told
-    answer = browser(cast.viewer).get("/health/").json()
+    answer = browser(cast.okafor).get("/health/").json()
     assert answer["checkpoints"]["entry"] == 0
     assert answer["checkpoints"]["late"][0].startswith("The audit trail has not been signed since")
 

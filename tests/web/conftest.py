@@ -19,6 +19,13 @@ def _no_fragment_outlives_its_test() -> Iterator[None]:
     fragments.cache_clear()
 
 
+@pytest.fixture(autouse=True)
+def _no_verdict_outlives_its_test() -> None:
+    from dashboard.web.views import meta
+
+    meta.forget()
+
+
 @pytest.fixture(scope="module")
 def _redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
     """A real Redis, as the one-machine set starts it."""

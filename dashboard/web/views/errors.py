@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
-from dashboard.web import kept
+from dashboard.web import kept, outage
 from dashboard.web.middleware import REFERENCE
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,10 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # no
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Made without a database, a session or a context processor: any of them may be what failed."""
+    """Made without a database, a session or a context processor: any of them may be what failed. Called while the
+    exception is handled."""
+    if (unavailable := outage.answer(request)) is not None:
+        return unavailable
     reference = request.META.get(REFERENCE, "")
     log.error("Reference %s was shown for %s %s.", reference, request.method, request.path)
     return HttpResponse(render_to_string("errors/500.html", {"reference": reference}), status=500)
