@@ -4,7 +4,8 @@
   elsewhere `kill -9` of the supervisor leaves the children running). Ctrl-C and SIGTERM give the children
   `GRACE` seconds to finish; what is left is killed. Killing a sender is safe: a failover whose make-writable
   is on record is only ever watched afterwards, never sent again.
-- **No child stays down.** One that ends is started again, after a pause that doubles from 1 s to 30 s.
+- **No child stays down.** One that ends is started again: at once when it had lived for a minute, else after a pause
+  that doubles from 1 s to 30 s.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 GRACE = 8.0
+GROWN = 60.0  # seconds after which the end of a child is an accident, not a habit
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1
@@ -85,9 +87,10 @@ class Supervisor:
     def _revive(self, run: _Run) -> None:
         if run.process is not None and run.process.poll() is not None:
             lived = time.monotonic() - run.started
-            run.pause = 1.0 if lived > 60 else min(max(run.pause * 2, 1.0), 30.0)
+            run.pause = 0.0 if lived > GROWN else min(max(run.pause * 2, 1.0), 30.0)
             run.due = time.monotonic() + run.pause
-            self.say(f"{run.child.name} ended ({_ending(run.process.returncode)}); again in {run.pause:g} s.")
+            again = f"in {run.pause:g} s" if run.pause else "at once"
+            self.say(f"{run.child.name} ended ({_ending(run.process.returncode)}); again {again}.")
             _kill_group(run.process)
             run.process = None
         if run.process is None and time.monotonic() >= run.due:

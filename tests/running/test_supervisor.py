@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.faults
 
-# One child that waits, and one with a child of its own; when asked for, one that is deaf to TERM.
+# One child that waits, and one with a child of its own; when asked for, one that is deaf to TERM, or all grown at once.
 SUPERVISED = """
 import os, sys
+from dashboard import supervisor
 from dashboard.supervisor import Child, Supervisor
 
+if "grown" in sys.argv:
+    supervisor.GROWN = 0.0
 deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
 with Supervisor(say=lambda line: print(line, flush=True)) as desk:
     desk.start(Child(name="plain", command=["sleep", "600"], environ=os.environ))
@@ -74,6 +77,16 @@ def test_a_child_that_crashes_is_started_again(supervisor: Program) -> None:
     assert before not in after
     os.kill(after[0], signal.SIGKILL)
     eventually(lambda: supervisor.says("plain ended (killed by SIGKILL); again in 2 s."))
+
+
+def test_a_child_that_had_run_well_is_started_again_at_once(tmp_path: Path) -> None:
+    with running([sys.executable, "-c", SUPERVISED, "grown"], tmp_path / "log") as supervisor:
+        eventually(lambda: supervisor.says("up") and len(children_of(supervisor.pid)) == 2)
+        for pid in children_of(supervisor.pid):
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: supervisor.says("plain ended (killed by SIGKILL); again at once."))
+        eventually(lambda: supervisor.says("parent ended (killed by SIGKILL); again at once."))
+        eventually(lambda: len(children_of(supervisor.pid)) == 2)
 
 
 def test_a_child_that_crashes_takes_its_own_children_along(supervisor: Program) -> None:
