@@ -27,7 +27,7 @@ class Driver(greenlet.greenlet):
         self.name, self.about, self.at = name, about, ""
         self.dies_inside = False  # at the next place inside a transaction
         self.database: list[str] = []  # what becomes of its next transactions: "away"; COMMIT "lost" or "arrived"; ""
-        self.cluster = ""  # what its one connection goes to
+        self.cluster: Any = None  # what its one connection goes to
         self.read: Any = None  # the last status that it read
         self.ended = ""
         self._work, self._fate = work, ""
@@ -61,7 +61,7 @@ class Driver(greenlet.greenlet):
             self.throw(Killed)
         self.ended, self.at = self.ended or "killed", ""
 
-    def transaction(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:  # noqa: FBT001
+    def transaction(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         """What becomes of its transactions, by `database`. Savepoints are the transactions here."""
         if len(connection.savepoint_ids) > self._base:
             return execute(sql, params, many, context)
@@ -90,7 +90,7 @@ def current() -> Driver | None:
     return running if isinstance(running, Driver) else None
 
 
-def statements(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:  # noqa: FBT001
+def statements(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
     """For `connection.execute_wrapper`."""
     driver = current()
     if driver is None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any
 
 from dashboard.accounts import people
-from dashboard.accounts.models import Group, User
+from dashboard.accounts.models import Group
 from dashboard.accounts.people import actor_of
 from dashboard.audit.chain import SYSTEM
 from dashboard.audit.models import Entry
@@ -20,19 +21,19 @@ from dashboard.database import database_now
 from dashboard.failovers import asking, closing, conduct, execution, holds, reading
 from dashboard.failovers.lifecycle import STARTED
 from dashboard.failovers.models import Failover, Policy, Request
-from dashboard.fleet import access, observe
+from dashboard.fleet import access, observe, registry
 from dashboard.fleet.models import Cluster, Relationship
 from dashboard.notifications import follow, news
 from dashboard.notifications.channels import Failed, Target
 from dashboard.notifications.models import Channel
 from dashboard.notifications.news import Message
 from dashboard.simulator import World
+from dashboard.simulator.certificates import Authority
 from tests.model.clock import OneClock
 from tests.model.drivers import Driver
 from tests.model.wire import Way
 
-T = TypeVar("T")
-Pick = Callable[[Sequence[T]], T]
+Pick = Callable[[Sequence[Any]], Any]
 
 REASON = "dc1-prod lost power in row C at 02:53."
 GROUPS = {"storage": ("lind", "osei"), "security": ("chen",)}
@@ -40,17 +41,20 @@ POLICIES: tuple[dict[str, int], ...] = ({"": 1}, {"": 2}, {"storage": 1, "securi
 DRIVERS_AT_MOST = 4
 
 
+_authority = cache(Authority)
+
+
 class Night:
     """`pick` decides everything that is open; `story` is what happened, in sentences."""
 
-    def __init__(self, clock: OneClock, pick: Callable[[Sequence[Any]], Any]) -> None:
-        self.clock, self.pick = clock, pick
-        self.story: list[str] = []
+    def __init__(self, clock: OneClock, pick: Pick, story: list[str]) -> None:
+        self.clock, self.pick, self.story = clock, pick, story
         self.drivers: list[Driver] = []
         self.votes: dict[int, dict[int, str]] = {}  # request → person → the digest that was on the page
         self.holds: set[str] = set()
         self.told: list[Message] = []
         self.channel_is_dead = False
+        self.numbers: dict[int, str] = {}
         self._started = 0
 
         self.world = World(clock)
@@ -81,7 +85,7 @@ class Night:
             reported_name="dr",
             core_version=self.dr.version,
             trust_kind="ca",
-            certificate="",
+            certificate=_authority().pem.decode(),  # whom it trusts, wherever there is a network
             reader_token=access.seal("reader", self.dr.uuid, self.dr.reader_token),
             executor_token=access.seal("executor", self.dr.uuid, self.dr.executor_token),
         )
@@ -177,18 +181,25 @@ class Night:
         self._verb(f"{name} is {role} now", act)
         self.users[name].refresh_from_db()
 
+    def register_again(self) -> None:
+        """An admin answers for what is at the address of dr."""
+        act = lambda: registry.change("dr", url=self.cluster.url, actor=SYSTEM)  # noqa: E731
+        self._verb("an admin registers dr again", act)
+
     # ── What drivers do ──
 
     def start(self, failover: int) -> Driver:
         self._started += 1
-        driver = Driver(f"driver {self._started}", lambda: execution.execute(failover), about=failover)
+        number = self.numbers.setdefault(failover, "") or str(Failover.objects.get(pk=failover))
+        self.numbers[failover] = number
+        driver = Driver(f"driver {self._started} for {number}", lambda: execution.execute(failover), about=failover)
         self.drivers.append(driver)
         return driver
 
     def go_on(self, driver: Driver, how: str = "") -> None:
         driver.go_on()
         at = f"is at “{driver.at}”" if driver.at else f"ends ({driver.ended})"
-        self.story.append(f"{driver.name} for {Failover.objects.get(pk=driver.about)} {at}{how}")
+        self.story.append(f"{driver.name} {at}{how}")
         if driver.dead:
             self.drivers.remove(driver)
 
@@ -230,7 +241,7 @@ class Night:
         return list(found.filter(state__in=states) if states else found)
 
     def started(self) -> list[int]:
-        return [failover.pk for failover in self.failovers(*STARTED)]
+        return list(Failover.objects.filter(state__in=STARTED).order_by("pk").values_list("pk", flat=True))
 
     def able(self, asked: Request) -> list[str]:
         """Who can complete the count, in an order that does."""

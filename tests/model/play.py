@@ -15,13 +15,13 @@ from django.db import connection, transaction
 
 from dashboard.failovers import crashpoints
 from dashboard.failovers.clockwork import TIMING
-from dashboard.failovers.lifecycle import ON_THE_CLUSTER, State
+from dashboard.failovers.lifecycle import ON_THE_CLUSTER, OPEN, State
 from dashboard.failovers.models import Request
 from dashboard.fleet import access
 from dashboard.simulator import faults
 from tests.model import clock, drivers
-from tests.model.invariants import Auditor
-from tests.model.night import DRIVERS_AT_MOST, Night
+from tests.model.invariants import Auditor, Violation
+from tests.model.night import DRIVERS_AT_MOST, Night, Pick
 from tests.model.wire import FATES
 
 STEPS = 45
@@ -29,11 +29,11 @@ WEIGHTS: dict[str, float] = {
     "tick": 4,
     "start": 5,
     "go_on": 14,
-    "to_the_end": 3,
+    "to_the_end": 5,
     "sweep": 2,
-    "edge": 3,
-    "quick": 2,
-    "close": 3,
+    "edge": 1.5,
+    "quick": 1.5,
+    "close": 2,
     "kill": 1,
     "die_inside": 0.5,
     "ask": 0.5,
@@ -48,22 +48,20 @@ WEIGHTS: dict[str, float] = {
     "database": 0.5,
     "stranger": 1,
     "swap": 0.4,
+    "register": 0.3,
     "reuse": 0.4,
     "point": 0.3,
     "notify": 0.5,
 }
-_FATES = [*FATES, *("answered",) * 6]
+_FATES = (*FATES, *("answered",) * 6)
 _SWARM = (0.2, 1, 1, 3)
 
 
 class Game:
     """The steps of one night, by name. A step that is not possible now is passed over."""
 
-    def __init__(self, night: Night, pick: Callable[[Sequence[Any]], Any]) -> None:
-        self.night, self.pick = night, pick
-
-    def open(self) -> None:
-        self.ask(whole=True)
+    def __init__(self, night: Night, pick: Pick, fates: Sequence[str] = _FATES) -> None:
+        self.night, self.pick, self.fates = night, pick, fates
 
     # ── People ──
 
@@ -174,7 +172,7 @@ class Game:
         night, about = self.night, ""
         night.way.fate = "answered"
         if driver.at == "send.after_intent":
-            night.way.fate = self.pick(_FATES)
+            night.way.fate = self.pick(self.fates)
             about = f": the make-writable is {night.way.fate}"
         night.go_on(driver, about)
 
@@ -205,8 +203,8 @@ class Game:
         how = self.pick(("up", "up", "refuses", "hangs", "cuts", "knows nothing", "garbles"))
         reads = {"method": "GET", "path": "/status", "count": None}
         made = {
-            "refuses": lambda: faults.refused(),
-            "hangs": lambda: faults.silent(),
+            "refuses": faults.refused,
+            "hangs": faults.silent,
             "cuts": lambda: faults.lost_request(**reads),
             "knows nothing": lambda: faults.refusal(404, "not_found", "No such thing.", **reads),
             "garbles": lambda: faults.garbage(**reads),
@@ -239,6 +237,9 @@ class Game:
             night.other._accounts = night.dr._accounts
         night.way.answers = night.dr if back else night.other
         night.story.append(f"{night.way.answers.name} answers at the address of dr")
+
+    def register(self) -> None:
+        self.night.register_again()
 
     def reuse(self) -> None:
         """A relationship is deleted, and its id stands for another directory."""
@@ -275,7 +276,10 @@ class Game:
         for name in ("lind", "osei", "chen"):
             if "approver" not in night.users[name].roles:
                 night.role(name, "approver")
+        night.register_again()
         for seconds in (5, 60, 6, 6, TIMING.settle.total_seconds(), 3, 3, 1800, 3):
+            if not night.failovers(*OPEN):
+                break
             night.tick(seconds)
             self.sweep()
             check()
@@ -295,10 +299,12 @@ def _first(options: Sequence[Any]) -> Any:
     return options[0]
 
 
-def weights(seed: int, focus: dict[str, float]) -> dict[str, float]:
-    """Of one night."""
+def _lot(seed: int, focus: dict[str, float]) -> list[str]:
+    """The names of the steps, each as often as this night weighs it."""
     chance = random.Random(seed)
-    return {name: weight * chance.choice(_SWARM) for name, weight in (WEIGHTS | focus).items()}
+    chosen = {name: weight * chance.choice(_SWARM) for name, weight in (WEIGHTS | focus).items()}
+    whole = sum(chosen.values()) / 1000
+    return [name for name in chosen for _ in range(round(chosen[name] / whole))]
 
 
 @contextmanager
@@ -321,20 +327,18 @@ def stage() -> Iterator[clock.OneClock]:
             transaction.set_rollback(True)
 
 
-def play(pick: Callable[[Sequence[Any]], Any], focus: dict[str, float], story: list[str]) -> None:
-    """One night. Raises Violation; `story` is filled on the way."""
-    chosen = weights(pick(range(1000)), focus)
-    names = list(chosen)
-    thousandth = sum(chosen.values()) / 1000
-    lot = [name for name in names for _ in range(round(chosen[name] / thousandth))]
+def play(pick: Pick, story: list[str], focus: dict[str, Any] | None = None) -> None:
+    """One night. Raises Violation; `story` is filled on the way. `focus`: other weights; under "fates" what alone
+    becomes of a make-writable, under "begun" whether the first request is approved already."""
+    others = dict(focus or {})
+    fates, begun = others.pop("fates", _FATES), others.pop("begun", True)
+    lot = _lot(pick(range(1000)), others)
     with stage() as time:
-        night = Night(time, pick)
-        story[:] = []
-        night.story = story
-        auditor, game = Auditor(night), Game(night, pick)
+        night = Night(time, pick, story)
+        auditor, game = Auditor(night), Game(night, pick, fates)
         crashpoints.listen(auditor.reached)
         try:
-            game.open()
+            game.ask(whole=begun)
             auditor.check()
             for _ in range(pick((5, 15, 30, *(STEPS,) * 9))):
                 getattr(game, pick(lot))()
@@ -343,3 +347,14 @@ def play(pick: Callable[[Sequence[Any]], Any], focus: dict[str, float], story: l
             auditor.nothing_is_left()
         finally:
             night.end()
+
+
+def nights(count: int, focus: dict[str, Any]) -> dict[str, Any]:
+    """So many of them, always the same, until one goes wrong: which invariant, in which night, and its story."""
+    for number in range(count):
+        story: list[str] = []
+        try:
+            play(random.Random(number).choice, story, focus)
+        except Violation as violation:
+            return {"violated": violation.name, "nights": number + 1, "words": str(violation), "story": story}
+    return {"violated": "", "nights": count, "words": "", "story": []}

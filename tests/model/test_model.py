@@ -26,7 +26,7 @@ NIGHTS = int(os.environ.get("MODEL_NIGHTS", "200"))
 def test_nothing_that_may_happen_in_a_night_breaks_the_protocol(db: Any, data: st.DataObject) -> None:
     story: list[str] = []
     try:
-        play(lambda options: options[data.draw(st.integers(0, len(options) - 1))], {}, story)
+        play(lambda options: options[data.draw(st.integers(0, len(options) - 1))], story)
     except BaseException:
         note("\n".join(story))
         raise

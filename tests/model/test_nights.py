@@ -22,7 +22,7 @@ def _first(options: Any) -> Any:
 def night(db: Any) -> Iterator[Night]:
     """One person approves here."""
     with stage() as clock:
-        made = Night(clock, _first)
+        made = Night(clock, _first, [])
         crashpoints.listen(Auditor(made).reached)
         yield made
         made.end()

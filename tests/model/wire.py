@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import httpx
@@ -54,10 +53,9 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A status that a driver was given. `began`: when it began to ask."""
+    """A status that a driver was given."""
 
     failover: int
-    began: datetime
     boottime: float
     cluster: Cluster
     relationship: Relationship | None
@@ -80,14 +78,14 @@ class Way(httpx.BaseTransport):
         self.posts: list[Post] = []
         self.seen: list[Seen] = []
         self.on_post: Callable[[Post], None] = lambda post: None
-        self._began: dict[Driver, datetime] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         driver, path = drivers.current(), request.url.path
         if driver is None:
             return transport(self.answers).handle_request(request)
+        if driver.cluster is None or path == "/v1/node/state":
+            driver.cluster = self.answers
         if path == "/v1/node/state":
-            driver.cluster, self._began[driver] = self.answers, self.clock.now
             answer = transport(driver.cluster).handle_request(request)
             driver.stand_still("between node and status")
             return answer
@@ -125,7 +123,6 @@ class Way(httpx.BaseTransport):
         relationship = driver.cluster.relationships.get(found["id"])
         driver.read = Seen(
             failover=driver.about,
-            began=self._began[driver],
             boottime=self.clock.boottime,
             cluster=driver.cluster,
             relationship=relationship,
