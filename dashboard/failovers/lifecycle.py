@@ -111,6 +111,7 @@ class Concern(StrEnum):
     IDENTITY = "identity"
     CONTRADICTION = "contradiction"
     BACK_TO_ESTABLISHED = "back_to_established"
+    READ_ONLY = "read_only"
 
 
 CONCERN_WORDS = {
@@ -122,13 +123,15 @@ CONCERN_WORDS = {
     Concern.IDENTITY: "The relationship or the cluster is no longer the one that was approved.",
     Concern.CONTRADICTION: "The cluster reports an established relationship with a writable target.",
     Concern.BACK_TO_ESTABLISHED: "The revert had begun, and the relationship is established again.",
+    Concern.READ_ONLY: "The relationship is disconnected, and the target is still read-only.",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastRead:
     """What the newest reading of the cluster showed; `state` is empty when it did not answer, and `trouble` then is
-    "unreachable", "identity" or "vanished". `since`: when this trouble began."""
+    "unreachable", "identity" or "vanished". `since`: when this trouble began; of a good reading, when it
+    was first read as disconnected and read-only, if it still is."""
 
     at: datetime
     state: str
@@ -159,8 +162,8 @@ def concern(
             if state is State.REVERTING:
                 return Concern.BACK_TO_ESTABLISHED
             return Concern.NOT_SEEN if settled else None
-        case (("DISCONNECTING" | "DISCONNECTED"), _):
-            return None
+        case (("DISCONNECTING" | "DISCONNECTED"), _):  # read-only at the end of a revert may pass by; it must not stay
+            return Concern.READ_ONLY if read.since and now >= read.since + timing.settle else None
         case _:
             return Concern.NOT_SEEN if settled else None
 

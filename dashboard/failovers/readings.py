@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import QuerySet
+
 from dashboard.failovers import lifecycle
 from dashboard.failovers.clockwork import TIMING
 from dashboard.failovers.lifecycle import Concern, LastRead, State
@@ -18,7 +20,7 @@ from dashboard.fleet.models import Observation
 LATE_SENDER = timedelta(seconds=15)
 
 
-def _readings(failover: Failover) -> Any:
+def _readings(failover: Failover) -> QuerySet[Observation]:
     return Observation.objects.filter(relationship=failover.relationship_id, held_by=failover.number)
 
 
@@ -28,14 +30,22 @@ def last_read(failover: Failover) -> LastRead | None:
     if newest is None:
         return None
     if newest.state:
-        return LastRead(at=newest.at, state=newest.state, target_read_only=newest.target_root_read_only)
+        read_only, stuck = newest.target_root_read_only, {"state": "DISCONNECTED", "target_root_read_only": True}
+        since = None
+        if (newest.state, read_only) == ("DISCONNECTED", True):
+            since = _first_at(_readings(failover).filter(**stuck), after=_readings(failover).exclude(**stuck).first())
+        return LastRead(at=newest.at, state=newest.state, target_read_only=read_only, since=since)
     kind = newest.words.partition(":")[0]
     good = _readings(failover).exclude(state="").first()
     failed = _readings(failover).filter(state="", words__startswith=kind)
-    if good:
-        failed = failed.filter(at__gt=good.at)
-    first = failed.order_by("at").values_list("at", flat=True).first()
-    return LastRead(at=newest.at, state="", target_read_only=None, trouble=kind, since=first)
+    since = _first_at(failed, after=good)
+    return LastRead(at=newest.at, state="", target_read_only=None, trouble=kind, since=since)
+
+
+def _first_at(readings: QuerySet[Observation], *, after: Observation | None) -> datetime | None:
+    if after:
+        readings = readings.filter(at__gt=after.at)
+    return readings.order_by("at").values_list("at", flat=True).first()
 
 
 def concern(failover: Failover, now: datetime) -> Concern | None:
