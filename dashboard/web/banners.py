@@ -91,6 +91,13 @@ def _of(cluster: Cluster, now: datetime, *, silent: bool) -> Iterator[Banner]:
             % {"name": cluster.name, "apart": apart},
             text=_("How old its recovery points are is not known exactly."),
         )
+    if cluster.node_state not in ("", "ACTIVE"):
+        yield Banner(
+            health="warning",
+            title=_("The node of %(name)s that answers is %(state)s.")
+            % {"name": cluster.name, "state": visible(cluster.node_state)},
+            text=_("Failovers to it may be requested; it may not act at once."),
+        )
     if cluster.unreadable_rows:
         lines = tuple(visible(line) for line in cluster.unreadable_rows.splitlines())
         titles = ("%s lists a relationship that cannot be read.", "%s lists relationships that cannot be read.")
