@@ -17,6 +17,7 @@ import unicodedata
 from typing import Any
 
 TEXT_LIMIT = 4096
+_MOST_VALUES = 1_000_000  # in one answer: as text they are small, as objects they would fill the memory of a worker
 _LONGEST_NUMBER = 40  # digits; file ids are 128-bit numbers, nothing in the API is longer
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?")
@@ -32,7 +33,10 @@ class Unreadable(ValueError):
 
 
 def read_json(body: bytes) -> Any:
-    """Strict JSON: UTF-8, each key once, finite numbers of bounded length. Raises Unreadable."""
+    """Strict JSON: UTF-8, each key once, finite numbers of bounded length, not more values than anybody needs. Raises
+    Unreadable."""
+    if sum(body.count(sign) for sign in (b",", b"[", b"{")) > _MOST_VALUES:  # before anything is made of it
+        raise Unreadable("It holds too many values.")
     try:
         return json.loads(
             body.decode("utf-8"),

@@ -53,6 +53,7 @@ __all__ = [
 Row = TypeVar("Row")
 _ID = re.compile(inferred.ID_PATTERN)
 _SHORT = 64
+_MOST_ROWS = 32_768  # of which each says what it must, and which still fit into an answer (client.BODY_LIMIT)
 _NAME = 255
 
 
@@ -121,6 +122,8 @@ def parse_list(answer: object, parse: Callable[[object], Row]) -> tuple[tuple[Ro
     it is no list, or names one relationship twice, so that nobody can say which of the two holds."""
     if not isinstance(answer, list):
         raise Unreadable("It is not a list.")
+    if len(answer) > _MOST_ROWS:
+        raise Unreadable("It lists more rows than there can be.")
     rows: list[Row] = []
     unreadable: list[UnreadableRow] = []
     seen: set[str] = set()
