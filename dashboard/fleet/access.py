@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -35,6 +35,7 @@ Purpose = Literal["reader", "executor"]
 
 _KEYS = {"reader": "READER_KEY", "executor": "EXECUTOR_KEY"}
 _transports: dict[str, httpx.BaseTransport] = {}
+_seconds: dict[str, dict[str, float]] = {}
 
 
 class WrongIdentity(Exception):
@@ -174,7 +175,8 @@ def connect(
         trust = Trust("")  # no network, no handshake, nobody to trust
     else:
         trust = Trust.pinned(certificate) if trust_kind == "pinned" else Trust.ca(certificate)
-    return QumuloClient(url, trust=trust, addresses=addresses(), token=token, transport=transport, deadlines=deadlines)
+    within = replace(deadlines or Deadlines(), **_seconds.get(parse_url(url), {}))
+    return QumuloClient(url, trust=trust, addresses=addresses(), token=token, transport=transport, deadlines=within)
 
 
 def addresses() -> AddressRule:
@@ -235,5 +237,11 @@ def through(url: str, transport: httpx.BaseTransport) -> None:
     _transports[parse_url(url)] = transport
 
 
+def within(url: str, **seconds: float) -> None:
+    """Calls to clusters at `url` have these deadlines, named as in `Deadlines`: the other seam for tests."""
+    _seconds[parse_url(url)] = seconds
+
+
 def forget_transports() -> None:
     _transports.clear()
+    _seconds.clear()

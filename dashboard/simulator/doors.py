@@ -155,10 +155,19 @@ class Door(socketserver.ThreadingTCPServer):
         self.shutdown()
         self._thread.join()
         self.server_close()
+        self._hang_up_on_all()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._open, timeout=5)
+
+    def show(self, leaf: Leaf) -> None:
+        """From now on this certificate; whoever is connected has to come again."""
+        self._context = leaf.context()
+        self._hang_up_on_all()
+
+    def _hang_up_on_all(self) -> None:
         with self._changed:
             for connection in self._open:
                 _hang_up(connection)
-            self._changed.wait_for(lambda: not self._open, timeout=5)
 
     def __enter__(self) -> Self:
         return self
