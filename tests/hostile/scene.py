@@ -5,6 +5,7 @@ served, the database, the ledger, and the journal of the cluster itself, which c
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from dashboard.failovers.models import Failover
 from dashboard.fleet import access
 from dashboard.fleet.models import Cluster, Relationship
 from dashboard.simulator import World, faults, transport
-from tests.failovers.desk import Desk, pass_time
+from tests.failovers.desk import REASON, Desk, pass_time
 from tests.qumulo.lab import authority
 from tests.web.fleet import Element, Page, browser
 
@@ -61,9 +62,9 @@ class Scene:
         for fault in found:
             self.target.faults.add(fault)
 
-    def says(self, body: object, *, path: str, count: int | None = None) -> None:
+    def says(self, body: object, *, path: str, status: int = 200, applied: bool = True) -> None:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.fails(faults.answers(raw, path=path, count=count))
+        self.fails(faults.answers(raw, path=path, count=None, status=status, applied=applied))
 
     def row_says(self, edit: Edit | None = None, **fields: Any) -> None:
         """From now on it says so of its relationship, in the list, alone, and in answer to make-writable; `...` takes
@@ -93,6 +94,11 @@ class Scene:
 
     def through(self, change: Callable[[httpx.Request, httpx.Response], httpx.Response]) -> None:
         access.through(self.desk.cluster.url, Mouth(transport(self.target), change))
+
+    def at(self, url: str) -> None:
+        """From now on the cluster is whatever answers at this address on the network."""
+        access.forget_transports()
+        Cluster.objects.filter(pk=self.desk.cluster.pk).update(url=url)
 
     def honest(self) -> None:
         """It says again what is true."""
@@ -126,6 +132,13 @@ class Scene:
     def revert_ends(self) -> None:
         self.desk.clock.pass_time(60)
 
+    def ask_by_page(self) -> int:
+        """Send the dialog's form, whatever it was shown with; the status of the answer."""
+        form = {"typed": "/dr/finance", "reason": REASON, "ticket": "", "nonce": str(uuid.uuid4())}
+        answer = browser(self.cast.rivera).post(f"/relationships/dr/{self.sim.id}/fail-over/", form)
+        status: int = answer.status_code
+        return status
+
     @property
     def cluster(self) -> Cluster:
         return Cluster.objects.get(pk=self.desk.cluster.pk)
@@ -133,6 +146,11 @@ class Scene:
     @property
     def row(self) -> Relationship:
         return Relationship.objects.select_related("cluster").get(pk=self.desk.row.pk)
+
+    @property
+    def posted(self) -> int:
+        """Make-writables that the cluster has received."""
+        return len(self.target.make_writable_received(self.sim.id))
 
     @property
     def requests(self) -> int:
@@ -160,7 +178,7 @@ class Scene:
         assert chain.verify().ok
         tags = Entry.objects.filter(seq__gt=self.began).order_by("seq").values_list("tag", flat=True)
         assert list(tags) == list(ledger)
-        assert len(self.target.make_writable_received(self.sim.id)) == posts
+        assert self.posted == posts
 
     def page(self, where: str) -> Element:
         """As it is served: parsed, and without anything raw in it."""
