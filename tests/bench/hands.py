@@ -1,10 +1,11 @@
-"""What people do before the clock starts: `python -m tests.bench.hands furnish MANIFEST | ask COUNT`. Prints JSON."""
+"""What people do before the clock starts: `python -m tests.bench.hands VERB …`. Prints JSON."""
 
 from __future__ import annotations
 
 import json
 import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,22 @@ def furnish(manifest: str) -> None:
 
 
 def ask(count: str) -> dict[str, Any]:
-    """One request of a.rivera for so many relationships that can be failed over. Which: number → relationship's id."""
-    user = User.objects.get(username="a.rivera")
+    """One request of a.rivera for so many relationships that can be failed over. `items`: key, number, id, cluster."""
+    return _ask(_able(int(count)))
+
+
+def ask_each(count: str) -> list[dict[str, Any]]:
+    """As many requests, for one relationship each, spread over the clusters."""
+    return [_ask([row]) for row in _able(int(count))]
+
+
+def _able(count: int) -> list[Relationship]:
     able = Relationship.objects.filter(state="ESTABLISHED", held_by="").exclude(recovery_point_at=None)
-    rows = list(able.select_related("cluster").order_by("target_root_path", "cluster__name")[: int(count)])
+    return list(able.select_related("cluster").order_by("target_root_path", "cluster__name")[:count])
+
+
+def _ask(rows: list[Relationship]) -> dict[str, Any]:
+    user = User.objects.get(username="a.rivera")
     asked = asking.request(
         user=user,
         actor=actor_of(user),
@@ -47,11 +60,12 @@ def ask(count: str) -> dict[str, Any]:
     items = asked.failovers.select_related("request", "relationship__cluster")
     return {
         "number": asked.number,
-        "request": asked.pk,
-        "items": [[f.pk, f.number, f.relationship.relationship_id, f.relationship.cluster.name] for f in items],
+        "items": [(f.pk, f.number, f.relationship.relationship_id, f.relationship.cluster.name) for f in items],
     }
 
 
+VERBS: dict[str, Callable[[str], Any]] = {verb.__name__: verb for verb in (furnish, ask, ask_each)}
+
 if __name__ == "__main__":
     verb, *arguments = sys.argv[1:]
-    print(json.dumps({"furnish": furnish, "ask": ask}[verb](*arguments)))
+    print(json.dumps(VERBS[verb](*arguments)))

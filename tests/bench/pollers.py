@@ -22,6 +22,7 @@ async def poll(url: str, rate: float, sessions: list[str]) -> dict[str, Any]:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     took: list[float] = []
     failed = 0
+    under_way: list[asyncio.Task[None]] = []
     head = {"HX-Request": "true"}
     limits = httpx.Limits(max_connections=50)
 
@@ -38,12 +39,14 @@ async def poll(url: str, rate: float, sessions: list[str]) -> dict[str, Any]:
     async with httpx.AsyncClient(base_url=url, timeout=30, limits=limits) as client, asyncio.TaskGroup() as tasks:
         began, number = time.monotonic(), 0
         while not stop.is_set() and number < rate * 300:
-            tasks.create_task(one(client, sessions[number % len(sessions)]))
+            under_way.append(tasks.create_task(one(client, sessions[number % len(sessions)])))
             number += 1
             pause = began + number / rate - time.monotonic()
             if pause > 0:
                 await asyncio.sleep(pause)
         lasted = time.monotonic() - began
+        for task in under_way:
+            task.cancel()
     return {"polls": number, "rate": number / lasted, "failed": failed, "spread": spread(took)}
 
 

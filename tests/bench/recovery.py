@@ -22,7 +22,7 @@ import httpx
 from tests.bench.browser import Browser
 from tests.bench.storm import seconds
 from tests.bench.table import row
-from tests.bench.up import TICK, Up, inside, up
+from tests.bench.up import TICK, Up, up
 from tests.running.processes import children_of, eventually
 
 KILLS = 3
@@ -36,9 +36,7 @@ class Scene:
     def __init__(self, it: Up) -> None:
         self.it = it
         self.osei: Browser = it.browser("k.osei")
-        eventually(lambda: it.query("SELECT count(*) FROM fleet_relationship")[0][0] > 100)
-        self.waiting = [inside(it, "ask", "1") for _ in range(3 * KILLS)]  # a click for each that needs one
-        long = inside(it, "ask", "1")
+        long, *self.waiting = it.act("hands", "ask_each", str(1 + 3 * KILLS))  # a click for each that needs one
         it.control("PATCH", f"/simulator/relationships/{long['items'][0][2]}", {"revert_takes": 3600})
         self.osei.approve(long["number"])
         self.clicked = ""

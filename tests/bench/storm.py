@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.table import row
-from tests.bench.up import Up, inside, up
-from tests.running.processes import ROOT, eventually
+from tests.bench.up import Up, up
+from tests.running.processes import ROOT
 
 CLUSTERS = 200
 SLOW = range(3, CLUSTERS, 10)  # positions of the clusters that answer each question after 6 or 8 seconds
@@ -29,10 +29,9 @@ POLLS = 10  # a second, by others who look at the list meanwhile
 def measure(engine: str) -> None:
     with (
         tempfile.TemporaryDirectory(prefix="desk-storm-") as name,
-        up(Path(name), engine=engine, scenario="crowd") as it,
+        up(Path(name), engine, "crowd") as it,
     ):
-        eventually(lambda: it.query("SELECT count(*) FROM fleet_relationship")[0][0] == CLUSTERS)
-        asked = inside(it, "ask", str(CLUSTERS))
+        asked = it.act("hands", "ask", str(CLUSTERS))
         items = [tuple(item) for item in asked["items"]]
         bad = _break(it, [cluster for *_, cluster in items])
         healthy = {pk: relationship for pk, _number, relationship, cluster in items if cluster not in bad}

@@ -9,6 +9,8 @@ import os
 import signal
 import sqlite3
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -21,6 +23,7 @@ from cryptography.fernet import Fernet
 from tests.bench.browser import Browser
 from tests.postgres import running_postgres
 from tests.running.processes import (
+    ROOT,
     Program,
     bare_environ,
     children_of,
@@ -45,9 +48,29 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 
 class Up:
-    def __init__(self, desk: Program, simulator: Program, environ: dict[str, str], manifest: dict[str, Any]) -> None:
-        self.desk, self.simulator, self.environ, self.manifest = desk, simulator, environ, manifest
+    desk: Program
+
+    def __init__(self, folder: Path, simulator: Program, environ: dict[str, str]) -> None:
+        self.folder, self.simulator, self.environ = folder, simulator, environ
+        self.manifest: dict[str, Any] = json.loads((folder / "sim/manifest.json").read_text())
         self.url = f"http://127.0.0.1:{environ['PORT']}"
+        self.redis = f"unix://{environ['FAILOVER_DESK_DATA']}/redis.sock"
+
+    def act(self, module: str, *arguments: str, **env: str) -> Any:
+        """What that module of the bench does, in a process of its own; it prints JSON."""
+        command = [sys.executable, "-m", f"tests.bench.{module}", *arguments]
+        done = subprocess.run(command, env=self.environ | env, capture_output=True, text=True, check=False, cwd=ROOT)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """`manage.py up`, from its first page until it has ended."""
+        with running(manage("up"), self.folder / "up.log", environ=self.environ) as self.desk:
+            eventually(lambda: self.desk.says("Ctrl-C stops it"), within=120)
+            yield
+            self.desk.process.send_signal(signal.SIGTERM)
+            self.desk.process.wait(timeout=60)
 
     # ── Processes ──
 
@@ -91,15 +114,16 @@ class Up:
 
 
 @contextmanager
-def up(folder: Path, engine: str, scenario: str) -> Iterator[Up]:
-    """The desk with every cluster of the scenario, and a.rivera (operator) and k.osei (approver)."""
+def built(folder: Path, engine: str, scenario: str) -> Iterator[Up]:
+    """Simulated clusters, and a desk that knows all of them and a.rivera (operator) and k.osei (approver), but does not
+    run yet."""
     with ExitStack() as stack:
         database = f"sqlite:///{folder / 'desk.sqlite3'}"
         if engine == "postgres":
             database = stack.enter_context(running_postgres(durable=True))
         environ = bare_environ(
             DJANGO_SETTINGS_MODULE="dashboard.settings",
-            TESTING="1",  # people sign in without a second factor; what is measured is as it is without it
+            TESTING="1",  # people sign in without a second factor; what is measured is the same without it
             SECRET_KEY="x" * 60,
             READER_KEY=Fernet.generate_key().decode(),
             EXECUTOR_KEY=Fernet.generate_key().decode(),
@@ -113,25 +137,18 @@ def up(folder: Path, engine: str, scenario: str) -> Iterator[Up]:
         simulate += ["--port-base", str(free_ports(201))]
         simulator = stack.enter_context(running(simulate, folder / "simulator.log", environ=bare_environ()))
         eventually(lambda: simulator.says("Manifest:"))
-        desk = stack.enter_context(running(manage("up"), folder / "up.log", environ=environ))
-        eventually(lambda: desk.says("Ctrl-C stops it"), within=120)
-        manifest = json.loads((folder / "sim/manifest.json").read_text())
-        it = Up(desk, simulator, environ, manifest)
-        inside(it, "furnish", f"{folder}/sim/manifest.json")
+        subprocess.run(manage("migrate", "--verbosity", "0"), env=environ, check=True)
+        it = Up(folder, simulator, environ)
+        it.act("hands", "furnish", f"{folder}/sim/manifest.json")
         yield it
-        desk.process.send_signal(signal.SIGTERM)
-        desk.process.wait(timeout=30)
 
 
-def inside(it: Up, *arguments: str) -> Any:
-    """What `tests.bench.hands` does, in a process of its own."""
-    import subprocess
-    import sys
-
-    command = [sys.executable, "-m", "tests.bench.hands", *arguments]
-    done = subprocess.run(command, env=it.environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+@contextmanager
+def up(folder: Path, engine: str, scenario: str) -> Iterator[Up]:
+    """The same, and it runs and has read every cluster."""
+    with built(folder, engine, scenario) as it, it.running():
+        eventually(lambda: it.query("SELECT count(*) FROM fleet_cluster WHERE last_read_at IS NULL")[0][0] == 0)
+        yield it
 
 
 def _seconds(pid: int) -> float:
