@@ -53,7 +53,8 @@ def plan(chance: random.Random, stage: Stage) -> list[Trouble]:
     found = []
     for make in chance.choices(list(TROUBLES), list(TROUBLES.values()), k=chance.randint(2, 5)):
         trouble = make(chance, stage)
-        trouble.at, trouble.lasts = chance.uniform(0.4, 3.0), trouble.lasts or chance.uniform(0.2, LONGEST)
+        trouble.at = trouble.at or chance.uniform(0.4, 3.0)
+        trouble.lasts = trouble.lasts or chance.uniform(0.2, LONGEST)
         found.append(trouble)
     return sorted(found, key=lambda trouble: trouble.at)
 
@@ -148,8 +149,8 @@ def _cluster(chance: random.Random, stage: Stage) -> str:
 
 
 def _answers_badly(chance: random.Random, stage: Stage) -> Trouble:
-    """The next make-writable, or the next of any request."""
-    cluster = stage.site.world.clusters[_cluster(chance, stage)]
+    """The next make-writable, so it begins before there is one; or the next of any request."""
+    cluster = chance.choice(stage.targets).target.cluster
     late = chance.uniform(0.2, LONGEST)
     sees = chance.choice((Sees.CUT, Sees.RESET, Sees.NOTHING, Sees.HALF_BODY, Sees.NOT_HTTP))
     applied = chance.random() < 0.5
@@ -177,7 +178,7 @@ def _answers_badly(chance: random.Random, stage: Stage) -> Trouble:
     }
     words = chance.choice(list(makers))
     about = "make-writable" if "path" in where else f"{where['count']} after {where['skip']}"
-    return Trouble(f"{cluster.name} {words} ({about})", lambda: cluster.faults.add(makers[words]()))
+    return Trouble(f"{cluster.name} {words} ({about})", lambda: cluster.faults.add(makers[words]()), at=0.3)
 
 
 def _somebody_else(chance: random.Random, stage: Stage) -> Trouble:
@@ -275,7 +276,7 @@ TROUBLES: dict[Callable[[random.Random, Stage], Trouble], int] = {
     _killed: 5,
     _frozen: 3,
     _crashes: 5,
-    _sleeps: 1,
+    _sleeps: 1,  # all of its threads sleep: one that writes to SQLite just then keeps everybody from it
     _broker_forgets: 1,
     _network: 6,
     _refuses: 1,
