@@ -134,6 +134,40 @@ def let_it_run(page: Any, seconds: float) -> None:
     )
 
 
+# ── Notices: why nothing is sent ──
+
+
+def test_a_poll_says_which_notices_the_page_has_and_puts_others_in(page: Any, render: Callable[..., str]) -> None:
+    desk = Desk(page, render())
+    had: list[str | None] = []
+    page.on("request", lambda asked: had.append(asked.headers.get("x-notices")) if "/live/" in asked.url else None)
+    told = '<div id="notices" class="stack" data-version="7" hx-swap-oob="true"><p>Held: nothing is sent.</p></div>'
+    desk.answer = lambda: {"status": 200, "headers": fresh(**{"HX-Reswap": "none"}), "body": told}
+    page.evaluate("document.getElementById('list').dataset.same = 'yes'")
+    desk.poll()
+    assert page.locator("#notices").is_visible()
+    assert page.locator("#notices").inner_text() == "Held: nothing is sent."
+    assert page.locator("#list").get_attribute("data-same") == "yes", "the rest of the page stays as it is"
+    desk.answer = lambda: {"status": 204, "headers": fresh()}
+    desk.poll()
+    assert had == ["0", "7"]
+
+
+def test_a_desk_whose_database_is_away_says_so_above_what_was_typed(page: Any, render: Callable[..., str]) -> None:
+    desk = Desk(page, render('<input id="typed" hx-preserve>'))
+    page.locator("#typed").fill("/dr/dc1/finance")
+    words = "The database does not answer."
+    desk.answer = lambda: {"status": 503, "headers": fresh(**{"X-Unavailable": words}), "body": "not for the page"}
+    desk.poll()
+    banner = page.locator("[data-unavailable]")
+    assert banner.is_visible()
+    assert banner.inner_text().startswith(words)
+    assert page.locator("#typed").input_value() == "/dr/dc1/finance"
+    desk.answer = lambda: {"status": 204, "headers": fresh()}
+    desk.poll()
+    assert banner.is_hidden()
+
+
 # ── Freshness ──
 
 

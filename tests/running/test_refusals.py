@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+import subprocess
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 import httpx
@@ -99,3 +102,35 @@ def test_the_web_server_starts_and_says_that_its_database_is_away(tmp_path: Path
                 return None
 
         assert eventually(health).status_code == 503
+
+
+def test_all_start_on_a_database_without_its_guards_and_one_of_them_holds_it(tmp_path: Path) -> None:
+    """Pages must be able to say it. `manage.py selfcheck` finds the same, and ends with 1."""
+    file, port = tmp_path / "desk.sqlite3", str(free_port())
+    place = {"DATABASE_URL": f"sqlite:///{file}", "FENCE_FILE": str(tmp_path / "fence"), "PORT": port}
+    environ = bare_environ(**RIGHT, **place, FAILOVER_DESK_DATA=str(tmp_path))
+    subprocess.run(manage("migrate", "--verbosity", "0"), env=environ, check=True)
+    with closing(sqlite3.connect(file)) as database, ExitStack() as stack:
+        database.execute("DROP INDEX one_open_failover_per_relationship")
+        programs = []
+        for start in ("web", "worker-send", "sweep"):
+            folder = tmp_path / start
+            folder.mkdir()
+            programs.append(stack.enter_context(started(start, folder, **place)))
+        health = f"http://127.0.0.1:{port}/health/"
+        eventually(lambda: _answer_of(health) == {"ok": True, "status": "held"})
+        assert all(runs(program.pid) for program in programs), [program.output() for program in programs]
+        reasons = database.execute("SELECT reason FROM failovers_hold").fetchall()
+    assert reasons == [("The database lacks its guards: one_open_failover_per_relationship.",)]
+    asked = subprocess.run(manage("selfcheck"), env=environ, capture_output=True, text=True, check=False)
+    assert asked.returncode == 1
+    assert "FAULT  guards      The database lacks its guards: one_open_failover_per_relationship." in asked.stdout
+    assert "ok     chain " in asked.stdout
+    assert "held   every cluster The database lacks its guards" in asked.stdout
+
+
+def _answer_of(address: str) -> object:
+    try:
+        return httpx.get(address, timeout=30).json()
+    except httpx.TransportError:
+        return None
