@@ -128,12 +128,10 @@ def test_a_good_answer_under_another_kind_of_content_is_somebody_elses(scene, co
 
 TREACHEROUS = {
     "NaN": b'[{"id": NaN}]',
-    "Infinity": b"[Infinity]",
     "a number beyond all": b"[1e999]",
     "the state twice": json.dumps(good()).replace("{", '{"state": "ENDED", ', 1).encode(),
     "five thousand digits": b"[" + b"9" * 5000 + b"]",
     "a hundred thousand brackets": b"[" * 100_000,
-    "a hundred thousand braces": b'{"a":' * 100_000,
 }
 
 

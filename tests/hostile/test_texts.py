@@ -22,29 +22,23 @@ PLACES = ("list", "relationship", "dialog", "wall", "approvals", "audit", "failo
 SENT = ["request.made", "request.approved", "failover.sent", "failover.reverting"]
 
 ATTACKS = {
-    "an element": "<script>alert(1)</script><img src=x onerror=alert(1)>",
-    "the end of an attribute": "\"'><b onmouseover=alert(1)>",
-    "a template": "{{ settings.SECRET_KEY }}{% now 'Y' %}",
-    "an entity": "&lt;b&gt;&#60;script&#62;&amp;",
-    "NUL and half a character": "a\x00b\ud800c\udfff",
-    "a terminal's colours": "\x1b[31mred\x9b0m\x07",
-    "another direction": "\u202ecnanif\u2066x\u2069",
-    "nothing to see": "a\u200bb\u00adc\ufeff\u3164",
-    "a formula": '=cmd|"/c calc"!A1',
-    "lines": "one\r\nSet-Cookie: a=b\u2028two",
+    "markup": (
+        "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&lt;b&gt;&#60;i&#62;"
+        "{{ settings.SECRET_KEY }}{% now 'Y' %}"
+    ),
+    "nothing that shows": (
+        "a\x00b\ud800c\udfff\x1b[31mred\x9b0m\x07\u202ecnanif\u2066x\u2069a\u200bb\u00adc\ufeff\u3164"
+    ),
+    "formulas and lines": '=cmd|"/c calc"!A1\r\nSet-Cookie: a=b\u2028+1\t@SUM(1)',
 }
 
 
 def says(scene: Scene, text: str) -> None:
-    job = {"percent_complete": 12, "bytes_transferred": 5}
-    snapshot = scene.sim.status()["recovery_point_snapshot"] | dict.fromkeys(("id", "name", "directory_name"), text)
-    scene.row_says(
-        **dict.fromkeys(TEXTS, text),
-        **dict.fromkeys(PATHS, f"/{text}/finance/"),
-        replication_job_status=job,
-        recovery_point_snapshot=snapshot,
-        job_state="REPLICATION_RUNNING",
-    )
+    fields: dict[str, Any] = dict.fromkeys(TEXTS, text) | dict.fromkeys(PATHS, f"/{text}/finance/")
+    fields["replication_job_status"] = {"percent_complete": 12, "bytes_transferred": 5}
+    named = dict.fromkeys(("id", "name", "directory_name"), text)
+    fields["recovery_point_snapshot"] = scene.sim.status()["recovery_point_snapshot"] | named
+    scene.row_says(job_state="REPLICATION_RUNNING", **fields)
 
 
 def shape(root: Element) -> list[tuple[str, list[str]]]:
