@@ -13,11 +13,12 @@ import httpx
 import psycopg
 import pytest
 
-from dashboard.simulator import scenarios
+from dashboard.simulator import World
 from tests.faults.auditor import audit
 from tests.faults.conftest import prepared
 from tests.faults.proxy import Proxy
 from tests.faults.site import Site, own_database, wait_for
+from tests.faults.worlds import paths, quick
 from tests.postgres import PostgresMissing, Server, running_server
 from tests.running.processes import free_port
 
@@ -41,16 +42,22 @@ def template(server: Server) -> str:
 
 @pytest.fixture
 def make(make_site: Callable[..., Site], server: Server, template: str) -> Callable[..., Site]:
-    return lambda **more: make_site(database=own_database(server.url, template=template), **more)
+    """`make()`: a desk on it; the window to send in is wide enough for a machine under load."""
+
+    def made(world: World | None = None) -> Site:
+        database = own_database(server.url, template=template)
+        return make_site(database=database, world=world or quick(), scale=0.3)
+
+    return made
 
 
 @pytest.mark.row("F22")
 def test_a_crash_of_postgresql_in_the_middle_of_many_loses_no_intent(make, server):
     """Twice, with failovers in every state; nobody starts a process again."""
-    site = make(world=scenarios.large(clusters=4, relationships=6), scale=0.2)
+    site = make(quick(6, clusters=4))
     site.redis()
     drivers = [site.worker(), site.sweep(), site.relay(), site.web()]
-    asked = site.asked(*(f"dr-{c:03d}:/dr/{r:04d}" for c in range(4) for r in range(6)))
+    asked = site.asked(*paths(site.world))
     site.act("approve", request=asked["request"])
     for share in (4, 14):
         wait_for("some to be sent", lambda least=share: len(site.posts) >= least)
@@ -67,7 +74,7 @@ def test_a_crash_of_postgresql_in_the_middle_of_many_loses_no_intent(make, serve
 @pytest.mark.row("F23")
 def test_a_connection_that_is_ended_during_the_commit_of_the_intent_sends_nothing(make):
     site = make()
-    failover = site.approved()
+    failover = site.approved(*paths(site.world))
     with _gate(site) as database, _sending(site, failover):
         ended = wait_for("the commit", lambda: _at_the_gate(database))
         database.execute("SELECT pg_terminate_backend(%s)", [ended])
@@ -80,7 +87,7 @@ def test_a_connection_that_is_ended_during_the_commit_of_the_intent_sends_nothin
 def test_a_commit_of_the_intent_whose_answer_is_lost_sends_nothing_and_is_taken_back(make):
     """It was committed, and only its sender can know that nothing left: it alone leads back, once."""
     site = make()
-    failover = site.approved()
+    failover = site.approved(*paths(site.world))
     port = int(site.env["DATABASE_URL"].rpartition(":")[2].partition("/")[0])
     with Proxy(free_port(), port) as proxy, _gate(site) as database:
         there = site.env["DATABASE_URL"].replace(f":{port}/", f":{proxy.port}/")
@@ -105,7 +112,7 @@ def test_a_frozen_postgresql_is_said_on_pages_and_nothing_is_sent_without_a_comm
     with httpx.Client(base_url=site.url, timeout=60, cookies=cookies) as browser:
         assert browser.get("/health/").status_code == 200
         with _gate(site) as database:
-            failover = site.approved()
+            failover = site.approved(*paths(site.world))
             wait_for("the commit", lambda: _at_the_gate(database))
             with _frozen(server):
                 assert browser.get("/health/").status_code == 503
@@ -123,7 +130,7 @@ def test_a_frozen_postgresql_is_said_on_pages_and_nothing_is_sent_without_a_comm
 def test_a_sender_gives_up_on_a_frozen_postgresql_and_leads_back_when_it_thaws(make, server):
     """The COMMIT still lies in the server's socket when the sender has given up: it happens after all."""
     site = make()
-    failover = site.approved()
+    failover = site.approved(*paths(site.world))
     with _gate(site) as database, _sending(site, failover, patience=1.0):
         wait_for("the commit", lambda: _at_the_gate(database))
         with _frozen(server):

@@ -1,0 +1,119 @@
+"""SQLite is locked by somebody else, or its disk is full."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.faults.auditor import audit
+from tests.faults.disk import full, small_disk
+from tests.faults.site import Site, is_stopped, wait_for
+from tests.faults.worlds import paths, quick
+
+
+SCALE = 0.3  # the window to send in is then wide enough for a machine under load
+
+
+@pytest.mark.row("F25")
+def test_while_somebody_holds_the_lock_drivers_try_again_and_a_click_is_told_so(make_site, browse):
+    site = make_site(world=quick(2), scale=SCALE)
+    site.redis()
+    short = {"DATABASE_URL": site.env["DATABASE_URL"] + "?timeout=0.5"}  # so that each try ends within a test
+    site.web(**short)
+    osei = browse(site, "k.osei")
+    first, second = paths(site.world)
+    failover, asked = site.approved(first), site.asked(second)
+    form = osei.form(asked["number"])
+    with _locked(site):
+        site.worker(**short)
+        site.sweep(**short)
+        for log in ("worker-send.log", "sweep.log"):
+            wait_for(f"{log} to name it", lambda name=log: "database is locked" in dict(site.logs())[name])
+        told = osei.click(asked["number"], form)
+        assert told.status_code == 503
+        assert "Nothing was changed" in told.text
+        assert site.posts == []
+    site.see(failover, "succeeded")
+    assert osei.click(asked["number"], form).status_code == 303
+    site.see(asked["failovers"][0], "succeeded")
+    assert len(site.posts) == 2
+    audit(site)
+
+
+@pytest.mark.row("F25")
+def test_an_answer_that_the_locked_database_does_not_take_is_written_down_when_it_does(make_site):
+    site = make_site(world=quick(), scale=SCALE)
+    failover = site.approved(*paths(site.world))
+    sender = site.hands(CRASH_AT="send.after_answer:1:STOP", DATABASE_URL=site.env["DATABASE_URL"] + "?timeout=0.5")
+    sender.begin("execute", failover=failover)
+    wait_for("the answer", lambda: is_stopped(sender.child))
+    with _locked(site):
+        sender.child.send_signal(signal.SIGCONT)
+        wait_for("a try", lambda: "does not take what is known" in dict(site.logs())["hands.log"])
+        assert site.state(failover) == "sent"
+    sender.finish()
+    assert site.failover(failover)["answer"] is not None
+    assert site.tags(failover)[-1] == "failover.reverting"
+    site.sweep()
+    site.see(failover, "succeeded")
+    assert len(site.posts) == 1
+    audit(site)
+
+
+@pytest.fixture
+def small(tmp_path: Path, ground: Path) -> Iterator[Path]:
+    """A database on a disk of its own, with little room."""
+    with small_disk(tmp_path / "disk") as disk:
+        shutil.copyfile(ground, disk / "desk.sqlite3")
+        yield disk / "desk.sqlite3"
+
+
+@pytest.mark.row("F26")
+def test_without_room_for_the_intent_nothing_is_sent_and_with_room_again_it_is(make_site, small):
+    """The sender stands before its intent when the last byte is taken. SQLite then ends the transaction by itself."""
+    site = make_site(database=f"sqlite:///{small}", world=quick(), scale=SCALE)
+    site.redis()
+    failover = site.approved(*paths(site.world))
+    sender = site.hands(CRASH_AT="send.before_intent:1:STOP")
+    sender.begin("execute", failover=failover)
+    wait_for("the sender", lambda: is_stopped(sender.child))
+    before = site.query("SELECT count(*) AS entries FROM audit_entry")
+    with _no_room(small):
+        sender.child.send_signal(signal.SIGCONT)
+        sender.finish()
+        assert "nothing is sent" in dict(site.logs())["hands.log"]
+        assert (site.posts, site.state(failover)) == ([], "approved")
+        assert site.failover(failover)["attempts"] == 0
+        assert site.query("SELECT count(*) AS entries FROM audit_entry") == before
+        site.sweep()
+        site.web()
+        wait_for("the sweep", lambda: "database or disk is full" in dict(site.logs())["sweep.log"])
+        assert site.posts == []
+    site.see(failover, "succeeded")
+    assert len(site.posts) == 1
+    audit(site)
+
+
+@contextmanager
+def _no_room(database: Path) -> Iterator[None]:
+    """Neither in the file nor in its journal, which has just been emptied."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+        with full(database.parent):
+            yield
+
+
+@contextmanager
+def _locked(site: Site) -> Iterator[None]:
+    """Another process, this one, is in the middle of a transaction."""
+    path = site.env["DATABASE_URL"].removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=30)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
