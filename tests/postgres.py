@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,10 @@ class Server:
     """A PostgreSQL with a data directory of its own in `home`. `port`: it listens on 127.0.0.1, too. Unless `durable`,
     it is quick because what it commits need not outlast it."""
 
-    def __init__(self, home: Path, *, durable: bool = False, port: int = 0) -> None:
-        self.home, self.programs = home, find_programs()
+    def __init__(
+        self, home: Path, *, durable: bool = False, port: int = 0, env: Mapping[str, str] | None = None
+    ) -> None:
+        self.home, self.programs, self._env = home, find_programs(), os.environ | (env or {})
         self.url = f"postgresql://{OWNER}@/postgres?host={home}"
         self._as_user = _as_somebody_else(home)
         quick = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
@@ -86,6 +88,7 @@ class Server:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self.home,
+                env=self._env,
                 preexec_fn=_die_with_parent(),  # noqa: PLW1509 - no threads run yet, and it makes one system call
                 **self._as_user,
             )
@@ -108,10 +111,10 @@ class Server:
 
 
 @contextmanager
-def running_server(*, durable: bool = False, port: int = 0) -> Iterator[Server]:
+def running_server(*, durable: bool = False, port: int = 0, env: Mapping[str, str] | None = None) -> Iterator[Server]:
     """A server with an empty database. Raises PostgresMissing."""
     with tempfile.TemporaryDirectory(prefix="desk-pg-", dir="/tmp") as name:  # a socket's path has 107 bytes
-        server = Server(Path(name), durable=durable, port=port)
+        server = Server(Path(name), durable=durable, port=port, env=env)
         server.start()
         try:
             yield server
