@@ -14,6 +14,7 @@ from dashboard.failovers.models import Failover
 from dashboard.fleet import observe, registry
 from dashboard.fleet.admission import Refused
 from dashboard.fleet.models import Trouble
+from dashboard.simulator import Cluster as Simulated
 from dashboard.simulator import faults
 from tests.failovers.desk import pass_time
 from tests.hostile.scene import NODE, WRITABLE, Scene
@@ -100,7 +101,7 @@ def test_an_executor_that_is_refused_tries_once_a_minute_however_many_wait(scene
     scene.desk.approve(asked)
 
     def refuse(request: httpx.Request, response: httpx.Response) -> httpx.Response:
-        if scene.target.executor_token not in request.headers["Authorization"] or NODE in request.url.path:
+        if scene.target.executor_token not in request.headers.get("Authorization", "") or NODE in request.url.path:
             return response
         return httpx.Response(status, json={"error_class": "http_sign_in_error", "description": "Not with this one."})
 
@@ -133,11 +134,12 @@ def test_a_make_writable_that_is_refused_for_its_token_is_not_sent_again(scene, 
 # ── H10: another cluster behind the address ──
 
 
-def stranger(scene: Scene) -> None:
+def stranger(scene: Scene) -> Simulated:
     """The address leads to another machine now; it lists the same relationships."""
     other = scene.desk.world.add_cluster("impostor")
     other.relationships = scene.target.relationships
     scene.target.stand_in = other
+    return other
 
 
 LATCHED = ["Another cluster has answered for dr.", "manage.py cluster change"]
@@ -147,7 +149,7 @@ LATCHED = ["Another cluster has answered for dr.", "manage.py cluster change"]
 @pytest.mark.parametrize("seen_by", ["the list", "the sender"])
 def test_another_cluster_behind_the_address_stops_what_was_approved_and_stays_disbelieved(scene, seen_by):
     scene.approve()
-    stranger(scene)
+    other = stranger(scene)
     read_at = scene.cluster.last_read_at
     if seen_by == "the list":
         scene.poll()
@@ -162,6 +164,8 @@ def test_another_cluster_behind_the_address_stops_what_was_approved_and_stays_di
         posts=0,
     )
 
+    assert other.log
+    assert not any(each.bearer for each in other.log)  # it was asked who it is, and was given no token
     # Neither the right answer nor silence ends it; somebody has to register the cluster again.
     scene.honest()
     scene.poll()
