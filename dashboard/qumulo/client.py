@@ -7,8 +7,8 @@ other settings of the environment are not read, cookies are not kept: the transp
 exception and no log line.
 
 One client is one connection to one cluster, for one thread at a time: what was read before a make-writable and the
-make-writable itself go the same way. When the cluster closes that connection in between, the new one is made to the
-same trusted certificate.
+make-writable itself go the same way. When that connection breaks in between, nothing is sent (unless the cluster said
+that it closes it). Calls that need no token carry none, so that the question who answers here tells nobody the token.
 """
 
 from __future__ import annotations
@@ -108,6 +108,7 @@ class QumuloClient:
         self.date: datetime | None = None  # the cluster's clock in its last answer, from the HTTP Date header
         self._deadlines = deadlines or Deadlines()
         self._wire: Wire | None = None
+        self._kept = False  # the last answer left its connection open
         if transport is None:
             self._wire = Wire(addresses=addresses, pin=trust.pin, unacknowledged=self._deadlines.unacknowledged)
             transport = WireTransport(self._wire, trust.context())
@@ -140,14 +141,14 @@ class QumuloClient:
 
     def version(self) -> str:
         """The release, such as `7.8.0`. Nonsense when this is no Qumulo cluster. Needs no token."""
-        found = self._object("/v1/version").get("revision_id")
+        found = self._open("/v1/version").get("revision_id")
         if not isinstance(found, str) or not found.startswith(inferred.PRODUCT):
             raise Nonsense("This does not answer as a Qumulo cluster does.", http_status=200)
         return text(found.removeprefix(inferred.PRODUCT), limit=64)
 
     def node_state(self) -> NodeState:
         """Which cluster answers here: the identity to check before anything that matters. Needs no token."""
-        found = self._object("/v1/node/state")
+        found = self._open("/v1/node/state")
         cluster_id, node_id = found.get("cluster_id"), found.get("node_id")
         if not isinstance(cluster_id, str) or not (cluster_id == "" or _ID.fullmatch(cluster_id)):
             raise Nonsense("The cluster does not say which one it is.", http_status=200)
@@ -156,7 +157,7 @@ class QumuloClient:
 
     def cluster_name(self) -> str:
         """The name the cluster gives itself; it can change. Needs no token."""
-        return text(self._object("/v1/cluster/settings").get("cluster_name"), limit=255)
+        return text(self._open("/v1/cluster/settings").get("cluster_name"), limit=255)
 
     def who_am_i(self) -> WhoAmI:
         found = self._object("/v1/session/who-am-i")
@@ -212,15 +213,27 @@ class QumuloClient:
     def _object(self, path: str) -> dict[str, Any]:
         return read(self._call("GET", path, within=self._deadlines.read), to_object)
 
+    def _open(self, path: str) -> dict[str, Any]:
+        """What a cluster tells anybody: asked without the token."""
+        return read(self._call("GET", path, within=self._deadlines.read, signed=False), to_object)
+
     def _call(
-        self, method: str, path: str, *, within: float, send_by: float | None = None, body: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        within: float,
+        send_by: float | None = None,
+        body: bytes | None = None,
+        signed: bool = True,
     ) -> Answer:
         """The answer, when it is a 200. Everything else is raised."""
         started = boottime()
+        headers = self._headers if signed else [(k, v) for k, v in self._headers.items() if k != "authorization"]
         request = httpx.Request(
             method,
             self.url + path,
-            headers=self._headers,
+            headers=headers,
             content=body,
             extensions={"timeout": httpx.Timeout(within, connect=self._deadlines.connect).as_dict()},
         )
@@ -238,7 +251,9 @@ class QumuloClient:
     def _exchange(self, request: httpx.Request, started: float, *, within: float, send_by: float | None) -> Answer:
         """One request, one answer of whatever status; the body bounded."""
         if self._wire is not None:
-            self._wire.limit(deadline=started + within, send_by=send_by)
+            # A cluster that says with each answer that it closes leaves no connection to be bound to.
+            bound = send_by is not None and self._kept
+            self._wire.limit(deadline=started + within, send_by=send_by, bound=bound)
         if send_by is not None and boottime() >= send_by:
             raise TooLate("The time for sending was over before the first byte.")
         try:
@@ -249,6 +264,8 @@ class QumuloClient:
                 response.close()
         except httpx.TransportError as error:
             raise translate(error, seconds=boottime() - started, within=within) from error
+        closes = response.headers.get("Connection", "").lower() == "close"
+        self._kept = not closes and response.extensions.get("http_version") != b"HTTP/1.0"
         return Answer(response.status_code, response.headers, body, boottime() - started)
 
 

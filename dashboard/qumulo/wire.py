@@ -9,6 +9,8 @@ What this room guarantees, whatever the layers above do:
   and that is then dialled. With a pinned certificate the peer's must be equal to it before anything is sent.
 * The send window of a request that changes something is checked in the line before its first byte: when it is over,
   `TooLate` is raised and the cluster has not seen a byte of it.
+* A request that must go over the connection that is there (`limit`) opens no other: whoever answers at the address now
+  may be another than the one that was asked who it is.
 * What was written and not acknowledged is dropped by the kernel after `unacknowledged` seconds (TCP_USER_TIMEOUT), also
   when this process has been killed: a dead sender's request does not arrive minutes later, when the network heals.
 
@@ -164,11 +166,13 @@ class Wire(httpcore.NetworkBackend):
         self._send_by: float | None = None
         self._connect_by = 0.0
         self._written = False
+        self._bound = False
 
-    def limit(self, *, deadline: float, send_by: float | None = None) -> None:
+    def limit(self, *, deadline: float, send_by: float | None = None, bound: bool = False) -> None:
         """Both on the clock of `boottime`. `send_by` is the end of the send window of a request that changes
-        things."""
+        things; `bound`: it goes over the connection that is there, or not at all."""
         self._deadline, self._send_by, self._written = deadline, send_by, False
+        self._bound = bound
 
     def connect_tcp(
         self,
@@ -178,6 +182,8 @@ class Wire(httpcore.NetworkBackend):
         local_address: str | None = None,  # noqa: ARG002 - httpcore's signature
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002
     ) -> httpcore.NetworkStream:
+        if self._bound:
+            raise CannotConnect("The connection over which the cluster was checked is gone.")
         now = boottime()
         by = self._deadline if timeout is None else min(self._deadline, now + timeout)
         stream = dial(host, port, addresses=self._addresses, by=by, unacknowledged=self._unacknowledged)

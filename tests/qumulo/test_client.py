@@ -173,6 +173,23 @@ def injected(handler, **changes) -> QumuloClient:
     )
 
 
+def test_what_a_cluster_tells_anybody_is_asked_without_the_token():
+    """Whoever answers at the address may be another: nobody is told the token with the question who it is."""
+    seen: list[httpx.Request] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        said = {"revision_id": "Qumulo Core 7.8.0", "cluster_id": ID, "node_id": 1, "cluster_name": "dr"}
+        return httpx.Response(200, json=said)
+
+    with injected(handle) as cluster:
+        cluster.version()
+        cluster.node_state()
+        cluster.cluster_name()
+    assert [request.url.path for request in seen] == ["/v1/version", "/v1/node/state", "/v1/cluster/settings"]
+    assert not any("Authorization" in request.headers for request in seen)
+
+
 def test_a_transport_can_stand_in_for_the_network():
     seen: list[httpx.Request] = []
 

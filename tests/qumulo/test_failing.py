@@ -380,6 +380,27 @@ def test_a_post_on_a_kept_connection_that_is_reset_under_it_is_not_repeated():
         assert server.connections == 1
 
 
+def test_a_post_does_not_go_over_another_connection_than_the_one_that_was_checked():
+    """Without a word before: whoever answers at the address now may be another."""
+
+    gone = threading.Event()
+
+    def answer_and_go(connection: Connection) -> None:
+        connection.request()
+        connection.answer(row())
+        connection.end()
+        gone.set()
+
+    with serving(answer_and_go, always(giving(row()))) as server, client(server) as cluster:
+        cluster.target_status(ID)
+        gone.wait(20)
+        with pytest.raises(CannotConnect, match="checked is gone") as caught:
+            cluster.make_writable(ID, send_by=soon())
+        assert caught.value.effect is Effect.ABSENT
+        assert (server.posts, server.connections) == (0, 1)
+        assert cluster.target_status(ID).id == ID  # a GET may, and is checked anew by whoever asks
+
+
 def test_a_post_after_the_cluster_closed_the_connection_goes_once_over_a_new_one():
     def answer_and_close(connection: Connection) -> None:
         connection.request()
