@@ -27,7 +27,7 @@ from dashboard.simulator.doors import serve
 from tests.running.processes import eventually
 
 HEALTHY = 6
-SILENT = 18  # more than there are places for prompt work, in steps and in readings
+SILENT = 10  # more than there are places for prompt work, fewer than for work that waits
 
 
 class Silence(httpx.BaseTransport):
