@@ -5,7 +5,8 @@ database, and wants to be little at once. So the two are counted apart. Work is 
 pieces of that run side by side; what lasts longer *waits*, and its place goes to the next. A cluster whose last work
 waited has places among those that wait only, until a piece of its work was prompt again. So, however many clusters are
 known to be slow, the places of the others stay free; those that fall silent at the same moment cost the others one
-second each at most, as many at a time as there are prompt places, while there are threads left.
+second each at most, as many at a time as there are prompt places, while there are threads left. Where the machine
+itself is so slow that nothing is prompt, all clusters share the places among those that wait, in turns.
 
 Each cluster has a line of its own, the lines take turns, and one cluster has at most `each` places, a single one while
 it waits. The same work is in a line or under way once.
