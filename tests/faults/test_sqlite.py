@@ -16,7 +16,6 @@ from tests.faults.disk import full, small_disk
 from tests.faults.site import Site, is_stopped, wait_for
 from tests.faults.worlds import paths, quick
 
-
 SCALE = 0.3  # the window to send in is then wide enough for a machine under load
 
 
