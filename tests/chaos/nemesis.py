@@ -82,7 +82,8 @@ def _crashes(chance: random.Random, stage: Stage) -> Trouble:
 def _sleeps(chance: random.Random, stage: Stage) -> Trouble:
     """One of two, so that the other goes on meanwhile."""
     name = chance.choice(("send-1", "sweep-1"))
-    crash_at = f"{chance.choice(PAUSES)}:{chance.randint(1, 2)}:STOP"
+    place = "send.after_intent" if chance.random() < 0.5 else chance.choice(PAUSES)
+    crash_at = f"{place}:{chance.randint(1, 2)}:STOP"
     return Trouble(f"{name} sleeps at {crash_at}", lambda: stage.desk.arm(name, crash_at))
 
 
