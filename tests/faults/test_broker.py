@@ -10,7 +10,7 @@ import redis
 
 from tests.faults.auditor import audit
 from tests.faults.site import Site, wait_for
-from tests.faults.worlds import paths, quick
+from tests.faults.worlds import UNHURRIED, paths, quick
 
 QUEUE = "failover-desk:send"
 
@@ -51,7 +51,7 @@ def _full(site: Site) -> None:
     ],
 )
 def test_without_a_broker_people_sign_in_and_approve_and_the_sweep_sends(make_site, browse, befalls):
-    site = make_site(world=quick())
+    site = make_site(world=quick(), scale=UNHURRIED)
     site.web()
     befalls(site)
     (failover,) = site.asked(*paths(site.world))["failovers"]
@@ -71,7 +71,7 @@ def _says(site: Site, words: str) -> bool:
 def test_fifty_approvals_are_answered_and_sent_while_the_broker_is_frozen(make_site, browse):
     """It stands still through all of it, so whoever waited for it would wait for ever: the clicks, the web process on
     its way out, or the sweep. Then it goes on, with what had reached it, and nothing is sent twice."""
-    site = make_site(world=quick(11, clusters=5))
+    site = make_site(world=quick(11, clusters=5), scale=UNHURRIED)
     everything = paths(site.world)
     broker, web = site.redis(), site.web()
     asked = [site.asked(path)["failovers"][0] for path in everything[:50]]
@@ -96,7 +96,7 @@ def test_fifty_approvals_are_answered_and_sent_while_the_broker_is_frozen(make_s
 
 @pytest.mark.row("F5")
 def test_forty_failovers_are_done_after_the_broker_forgot_every_bell(make_site):
-    site = make_site(world=quick(5, clusters=8))
+    site = make_site(world=quick(5, clusters=8), scale=UNHURRIED)
     site.redis()
     asked = site.asked(*paths(site.world))
     site.act("approve", request=asked["request"])
@@ -112,7 +112,7 @@ def test_forty_failovers_are_done_after_the_broker_forgot_every_bell(make_site):
 
 @pytest.mark.row("F6")
 def test_forty_failovers_are_done_while_the_broker_dies_ten_times(make_site):
-    site = make_site(world=quick(6, clusters=8))
+    site = make_site(world=quick(6, clusters=8), scale=UNHURRIED)
     everything = paths(site.world)
     forty = [path for at, path in enumerate(everything) if at % 6]
     broker = site.redis()
@@ -134,7 +134,7 @@ def test_forty_failovers_are_done_while_the_broker_dies_ten_times(make_site):
 @pytest.mark.row("F8")
 def test_a_bell_that_rings_twenty_times_sends_once(make_site):
     """All of them wait when two workers with eight threads each begin."""
-    site = make_site(world=quick())
+    site = make_site(world=quick(), scale=UNHURRIED)
     site.redis()
     failover = site.approved(*paths(site.world))
     site.act("ring", failover=failover, times=20)

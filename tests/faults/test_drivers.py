@@ -17,7 +17,7 @@ import pytest
 from dashboard.simulator import faults
 from tests.faults.auditor import audit
 from tests.faults.site import Said, Site, is_stopped, wait_for
-from tests.faults.worlds import paths, quick
+from tests.faults.worlds import UNHURRIED, paths, quick
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 
@@ -37,11 +37,11 @@ def _rewrite(site: Site, sql: str) -> None:
 
 @pytest.mark.row("F16")
 def test_a_cluster_that_takes_longer_than_the_sender_waits_is_asked_once(make_site):
-    """Two seconds here. One cluster acts at once and answers after five, the other acts after four; the answers come
-    when nobody listens any more."""
-    site = make_site(world=quick(clusters=2), scale=0.05)
-    site.fault(faults.slow_after(5, path="/make-writable"), "dr-000")
-    site.fault(faults.slow_before(4, path="/make-writable"), "dr-001")
+    """Four seconds here. One cluster acts at once and answers after six, the other acts after six; whoever asked no
+    longer listens."""
+    site = make_site(world=quick(clusters=2), scale=0.1)
+    site.fault(faults.slow_after(6, path="/make-writable"), "dr-000")
+    site.fault(faults.slow_before(6, path="/make-writable"), "dr-001")
     site.redis()
     site.worker()
     site.sweep()
@@ -57,7 +57,7 @@ def test_a_cluster_that_takes_longer_than_the_sender_waits_is_asked_once(make_si
 def test_a_sender_that_is_refused_memory_sends_at_most_once_and_another_goes_on(make_site):
     """From its start, between the reading and the intent, between the intent and the first byte. It may end or go on,
     as it can; one that ends is started again, as the supervisor does."""
-    site = make_site(world=quick(4), scale=0.05)
+    site = make_site(world=quick(4), scale=0.1)
     site.redis()
     *where, healthy = paths(site.world)
     failovers = []
@@ -116,7 +116,7 @@ def _ended(site: Site, failover: int) -> bool:
 def test_with_both_workers_frozen_the_sweep_sends_watches_and_reads(make_site):
     """So nothing gets old, and there is nothing to sound an alarm for; a dead sweep is what pages call late. The
     workers wake up to bells that mean nothing any more."""
-    site = make_site(world=quick(3))
+    site = make_site(world=quick(3), scale=UNHURRIED)
     site.redis()
     workers = [site.worker("send"), site.worker("observe")]
     for worker in workers:
@@ -141,7 +141,7 @@ def _read_at(site: Site) -> Any:
 
 @pytest.mark.row("F19")
 def test_without_the_sweep_bells_send_and_pages_say_that_it_is_late(make_site, browse):
-    site = make_site(world=quick(2))
+    site = make_site(world=quick(2), scale=UNHURRIED)
     site.redis()
     site.worker()
     site.web()
@@ -169,7 +169,7 @@ def test_without_the_sweep_bells_send_and_pages_say_that_it_is_late(make_site, b
 
 @pytest.mark.row("F20")
 def test_two_sweeps_and_two_workers_send_each_failover_once(make_site):
-    site = make_site(world=quick(8, clusters=2))
+    site = make_site(world=quick(8, clusters=2), scale=UNHURRIED)
     site.redis()
     asked = site.asked(*paths(site.world))
     site.act("approve", request=asked["request"])
@@ -186,7 +186,7 @@ def test_two_sweeps_and_two_workers_send_each_failover_once(make_site):
 def test_what_was_approved_before_a_long_outage_expires_and_people_are_told(make_site, browse, hook):
     """Everything is down for twenty minutes (on SQLite the clock of a process is the database's). A request that nobody
     has decided on still has time; a sweep that dies while it ends the other one leaves it to the next."""
-    site = make_site(world=quick(2))
+    site = make_site(world=quick(2), scale=UNHURRIED)
     first, second = paths(site.world)
     notices = {"NOTIFY_URLS": f"chat={hook.url}"}
     relay = site.relay(**notices)
@@ -230,7 +230,7 @@ def hook() -> Iterator[Any]:
 def test_a_new_version_is_installed_in_the_middle_of_it(make_site, browse):
     """One failover is asked for, one reverts, and of one the sender waits for the answer when everybody is asked to
     end: each does, by itself, and the answer is kept."""
-    site = make_site(world=quick(3, revert=3.0))
+    site = make_site(world=quick(3, revert=3.0), scale=UNHURRIED)
     asked, reverting, asking = paths(site.world)
     broker = site.redis()
     old = [site.web(), site.worker("send"), site.worker("observe"), site.sweep(), site.relay()]

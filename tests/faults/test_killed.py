@@ -14,10 +14,10 @@ from dashboard.failovers.timing import STANDARD
 from dashboard.simulator import faults
 from tests.faults.auditor import audit
 from tests.faults.site import Said, Site, is_stopped, wait_for
-from tests.faults.worlds import paths, quick
+from tests.faults.worlds import UNHURRIED, paths, quick
 
 KILLED = -signal.SIGKILL
-SCALE = 0.05
+SHORT = 0.05  # a scale at which the settle window is over after nine seconds
 ENGINES = pytest.mark.parametrize("engine", ["sqlite", "postgres"])
 Desk = Callable[..., Site]
 
@@ -26,8 +26,8 @@ Desk = Callable[..., Site]
 def desk(make_site) -> Desk:
     """A desk with a broker and so many relationships."""
 
-    def make(relationships: int = 1, engine: str = "sqlite", revert: float = 0.3) -> Site:
-        made: Site = make_site(engine=engine, world=quick(relationships, revert=revert), scale=SCALE)
+    def make(relationships: int = 1, engine: str = "sqlite", *, scale: float = UNHURRIED, revert: float = 0.3) -> Site:
+        made: Site = make_site(engine=engine, world=quick(relationships, revert=revert), scale=scale)
         made.redis()
         return made
 
@@ -69,7 +69,7 @@ def test_what_may_have_left_is_never_sent_again_and_a_person_closes_it(desk, bro
     """Killed between the intent and the first byte, on the way back from there, before a refusal is written down, or
     stopped for longer than anybody waits: nobody can know, so all of them end with a person, after the settle window.
     Whoever was stopped wakes up after that, and sends nothing."""
-    site = desk(5, engine)
+    site = desk(5, engine, scale=SHORT)
     worker = site.worker(CRASH_AT="send.after_intent")
     killed = site.approved("dr-000:/dr/0000")
     assert worker.wait(30) == KILLED
@@ -79,11 +79,12 @@ def test_what_may_have_left_is_never_sent_again_and_a_person_closes_it(desk, bro
     assert late("die", at="give_up.changed", doing="execute", failover=last) == KILLED
     assert site.failover(last)["attempts"] == STANDARD.attempts
     site.fault(faults.refusal(path="/make-writable"), "dr-000")
-    assert site.act("die", at="refuse.changed", doing="execute", failover=refused) == KILLED
+    patient = site.hands(TIME_SCALE="1")
+    assert patient("die", at="refuse.changed", doing="execute", failover=refused) == KILLED
     sleeper = site.hands(CRASH_AT="send.after_intent:1:STOP")
     sleeper.begin("execute", failover=stopped)
     wait_for("the stop", lambda: is_stopped(sleeper.child))
-    site.sweep()
+    sweep = site.sweep()
     all_of_them = [killed, back, last, refused, stopped]
     with pytest.raises(Said, match="It may still arrive"):
         site.act("close", failover=stopped)
@@ -93,13 +94,15 @@ def test_what_may_have_left_is_never_sent_again_and_a_person_closes_it(desk, bro
     assert site.act("die", at="close.changed", doing="close", failover=killed) == KILLED
     assert site.state(killed) == "sent"
     for failover in all_of_them:
-        wait_for("the closing", lambda pk=failover: _closed(site, pk))
+        wait_for("the closing", lambda pk=failover: _closed(site, pk), 180)
     sleeper.child.send_signal(signal.SIGCONT)
     sleeper.finish()
     assert [post.path.split("/")[-2] for post in site.posts] == [_on_cluster(site, refused)]
     assert {site.state(failover) for failover in all_of_them} == {"closed"}
 
+    site.stop(sweep)
     again = site.approved("dr-000:/dr/0000")
+    site.sweep(TIME_SCALE=str(UNHURRIED))
     site.see(again, "succeeded")
     assert len(site.posts) == 2
     audit(site)
@@ -207,7 +210,7 @@ def test_a_sender_that_wakes_after_its_window_sends_nothing_and_gives_the_turn_b
     worker = site.worker(CRASH_AT="send.after_intent:1:STOP")
     failover = site.approved(*paths(site.world))
     wait_for("the stop", lambda: is_stopped(worker))
-    over = time.clock_gettime(time.CLOCK_BOOTTIME) + STANDARD.go.total_seconds() * SCALE
+    over = time.clock_gettime(time.CLOCK_BOOTTIME) + STANDARD.go.total_seconds() * UNHURRIED
     wait_for("the end of the window", lambda: time.clock_gettime(time.CLOCK_BOOTTIME) > over)
     assert (site.posts, site.state(failover)) == ([], "sent")
     worker.send_signal(signal.SIGCONT)

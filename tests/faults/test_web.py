@@ -16,7 +16,7 @@ import pytest
 
 from tests.faults.auditor import audit
 from tests.faults.site import Said, Site
-from tests.faults.worlds import paths, quick
+from tests.faults.worlds import UNHURRIED, paths, quick
 
 KILLED = -signal.SIGKILL
 
@@ -25,7 +25,7 @@ KILLED = -signal.SIGKILL
 @pytest.mark.parametrize("engine", ["sqlite", "postgres"])
 def test_an_approval_that_was_committed_is_carried_out_though_the_web_process_died(make_site, browse, engine):
     """No bell is heard by anybody; the approver sees a broken page, and after loading it again what became of it."""
-    site = make_site(engine=engine, world=quick())
+    site = make_site(engine=engine, world=quick(), scale=UNHURRIED)
     site.redis()
     site.web(CRASH_AT="approve.after_commit")
     failover, page = _click_and_lose(site, browse)
@@ -39,7 +39,7 @@ def test_an_approval_that_was_committed_is_carried_out_though_the_web_process_di
 
 @pytest.mark.row("F2")
 def test_an_approval_that_was_not_committed_never_happened(make_site, browse):
-    site = make_site(world=quick())
+    site = make_site(world=quick(), scale=UNHURRIED)
     site.redis()
     web = site.web(CRASH_AT="approve.changed")
     before = site.query("SELECT count(*) AS entries FROM audit_entry")
@@ -71,7 +71,7 @@ def _click_and_lose(site: Site, browse: Callable[..., Any]) -> tuple[int, Callab
 def test_whatever_a_person_does_is_done_whole_or_not_at_all(make_site):
     """Killed in the transaction, nothing has happened, and the same act is good afterwards; killed behind the commit,
     everything has, and the same form sent again finds it."""
-    site = make_site(world=quick(3))
+    site = make_site(world=quick(3), scale=UNHURRIED)
     first, second, third = paths(site.world)
     form = {"paths": [first], "nonce": str(uuid.uuid4())}
     assert site.act("die", at="request.in_commit", doing="request", **form) == KILLED
