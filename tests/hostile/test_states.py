@@ -89,7 +89,7 @@ def test_a_source_that_is_read_only_before_a_point_in_the_future_proves_no_loss_
 
 
 @pytest.mark.hostile("H18")
-@pytest.mark.parametrize("ahead", [7200, -7200])
+@pytest.mark.parametrize("ahead", [7230, -7230])
 def test_a_clock_that_is_hours_off_is_named_and_makes_the_loss_unknown(scene, ahead):
     scene.target.clock_ahead = ahead
     scene.poll()
