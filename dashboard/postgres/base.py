@@ -2,7 +2,8 @@
 
 A server that is frozen, or whose machine vanished, answers nothing and closes nothing: whoever asked would wait for
 ever, and a page with them. So each wait ends after `database.patience`, as an OperationalError, and the connection is
-closed, because what may still arrive on it belongs to nobody. Whether a COMMIT that ended so has happened is unknown.
+closed, because what may still arrive on it belongs to nobody. A COMMIT whose answer was lost, so or otherwise, is
+`CommitUnknown`.
 
 While the server is known not to answer, others are told so at once, and every few seconds one of them asks it again:
 so a process's threads do not all stand still together, and its pages stay quick.
@@ -15,12 +16,14 @@ import time
 from typing import Any, TypeVar
 
 import psycopg
+from django.db import OperationalError
 from django.db.backends.postgresql import base
 from django.db.backends.postgresql.psycopg_any import IsolationLevel
 from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
 
 from dashboard import database
+from dashboard.postgres import CommitUnknown
 
 T = TypeVar("T")
 
@@ -51,6 +54,15 @@ class Connection(psycopg.Connection[Any]):
 
 class DatabaseWrapper(base.DatabaseWrapper):
     isolation_level = IsolationLevel.READ_COMMITTED
+
+    def _commit(self) -> None:
+        asked = self.connection is not None and not self.connection.closed
+        try:
+            super()._commit()  # type: ignore[misc]  # absent from the stubs
+        except OperationalError as error:
+            if asked and self.connection.closed:
+                raise CommitUnknown(*error.args) from error
+            raise
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Connection:
         if not _silent_until:

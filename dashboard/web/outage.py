@@ -1,6 +1,7 @@
 """When the database is away, full, or takes nothing: one clear page with 503 instead of "this page could not be made".
 
-Nothing was done then: a verb and its entry are one transaction. What was typed stays in the page, but for proofs of
+Nothing was done then: a verb and its entry are one transaction. Only where the answer to its COMMIT was lost nobody
+knows, and the page says so. What was typed stays in the page, but for proofs of
 identity, and can be sent once more; a form carries its nonce, so a second try of what did arrive lands on the same.
 """
 
@@ -13,6 +14,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
+from dashboard.postgres import CommitUnknown
 from dashboard.web.kept import from_our_page, typed
 
 RETRY_AFTER = 5  # seconds
@@ -26,12 +28,16 @@ def answer(request: HttpRequest) -> HttpResponse | None:
     if not words:
         return None
     fields = _fields(request)
+    unknown = _is_unknown(error)
     context = {"words": words, "posted": request.method == "POST", "fields": fields, "at": request.path}
+    context["unknown"] = unknown
     if "csrfmiddlewaretoken" in fields:
         context["csrf_token"] = fields.pop("csrfmiddlewaretoken")
     page = render_to_string("errors/503.html", context)
-    # The header is for pages that are open: freshness.js shows its words above what somebody was typing.
-    return HttpResponse(page, status=503, headers={"Retry-After": str(RETRY_AFTER), "X-Unavailable": words})
+    # The header is for pages that are open: freshness.js shows its words above what somebody was typing, and that
+    # nothing was changed.
+    headers = {"Retry-After": str(RETRY_AFTER)} | ({} if unknown else {"X-Unavailable": words})
+    return HttpResponse(page, status=503, headers=headers)
 
 
 def _words(error: BaseException) -> str:
@@ -45,6 +51,13 @@ def _words(error: BaseException) -> str:
     if isinstance(error, OperationalError | InterfaceError):
         return "The database does not answer."
     return ""
+
+
+def _is_unknown(error: BaseException | None) -> bool:
+    """Whether a COMMIT got no answer. What was raised then may be hidden by the next try to connect."""
+    while error is not None and not isinstance(error, CommitUnknown):
+        error = error.__context__
+    return error is not None
 
 
 def _fields(request: HttpRequest) -> dict[str, str]:

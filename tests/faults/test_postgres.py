@@ -127,6 +127,24 @@ def test_a_frozen_postgresql_is_said_on_pages_and_nothing_is_sent_without_a_comm
 
 
 @pytest.mark.row("F24")
+def test_a_click_whose_commit_is_not_answered_is_not_called_undone(make, server, browse):
+    site = make()
+    site.web()
+    osei, asked = browse(site, "k.osei"), site.asked(*paths(site.world))
+    form = osei.form(asked["number"])
+    with _gate(site, "requested", "approved") as database, ThreadPoolExecutor(1) as one:
+        click = one.submit(osei.click, asked["number"], form)
+        wait_for("the commit", lambda: _at_the_gate(database))
+        with _frozen(server):
+            told = click.result()
+        assert (told.status_code, "it may have been done, or not" in told.text) == (503, True)
+        assert "Nothing was changed" not in told.text
+        database.execute("SELECT pg_advisory_unlock(%s)", [GATE])
+    site.see(asked["failovers"][0], "approved")
+    audit(site, ended=False)
+
+
+@pytest.mark.row("F24")
 def test_a_sender_gives_up_on_a_frozen_postgresql_and_leads_back_when_it_thaws(make, server):
     """The COMMIT still lies in the server's socket when the sender has given up: it happens after all."""
     site = make()
@@ -164,17 +182,18 @@ def _sending(site: Site, failover: int, patience: float | None = None, **env: st
 
 
 @contextmanager
-def _gate(site: Site) -> Iterator[psycopg.Connection[Any]]:
-    """While it stands, the COMMIT of an intent waits inside of the server. Who comes later goes through."""
+def _gate(site: Site, old: str = "approved", new: str = "sent") -> Iterator[psycopg.Connection[Any]]:
+    """While it stands, the COMMIT of this move waits inside of the server. Who comes later goes through."""
     with psycopg.connect(site.env["DATABASE_URL"], autocommit=True) as database:
         database.execute("""
             CREATE FUNCTION wait_at_the_gate() RETURNS trigger LANGUAGE plpgsql AS $$
             BEGIN PERFORM pg_advisory_xact_lock(20); RETURN NULL; END $$
         """)
-        database.execute("""
+        trigger = f"""
             CREATE CONSTRAINT TRIGGER gate AFTER UPDATE ON failovers_failover DEFERRABLE INITIALLY DEFERRED
-            FOR EACH ROW WHEN (OLD.state = 'approved' AND NEW.state = 'sent') EXECUTE FUNCTION wait_at_the_gate()
-        """)
+            FOR EACH ROW WHEN (OLD.state = '{old}' AND NEW.state = '{new}') EXECUTE FUNCTION wait_at_the_gate()
+        """
+        database.execute(trigger.encode())
         database.execute("SELECT pg_advisory_lock(%s)", [GATE])
         yield database
     # The lock ends with its connection.
