@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from functools import partial
+from typing import Any
 
 import pytest
 
-from tests.faults.site import ROOT
+from dashboard.simulator import Relationship, faults, serve
+from dashboard.simulator.faults import Sees
+from tests.chaos.nemesis import by_hand
+from tests.faults.auditor import audit
+from tests.faults.proxy import Proxy
+from tests.faults.site import ROOT, Hands, Said, Site, is_stopped, wait_for
+from tests.faults.worlds import quick
 
 
 def _no_namespace() -> str:
@@ -28,3 +40,276 @@ def test_what_the_network_swallowed_does_not_arrive_after_the_senders_death(tmp_
     command = ["unshare", "--net", sys.executable, "-m", "tests.faults.blackhole", str(tmp_path), str(ground)]
     done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.stdout.endswith("no late make-writable; the control's came\n"), done.stdout + done.stderr
+
+
+# ── Refusals, and every way in which an answer can get lost ──
+
+
+@pytest.fixture
+def desk(make_site) -> Callable[..., Site]:
+    """A desk with so many clusters, one relationship on each. Nobody drives but who is asked to."""
+
+    def make(clusters: int = 1, *, scale: float = 0.1, revert: float = 0.3) -> Site:
+        return make_site(world=quick(clusters=clusters, revert=revert), scale=scale)
+
+    return make
+
+
+def _drive(site: Site, failover: int, *states: str) -> None:
+    """Step by step, until it is in one of these states."""
+
+    def there() -> bool:
+        site.act("execute", failover=failover)
+        return site.state(failover) in states
+
+    wait_for(f"failover {failover} {states}", there)
+
+
+def _closed(site: Site, failover: int, **how: str) -> bool:
+    with suppress(Said):
+        site.act("close", failover=failover, **how)
+    return site.state(failover) == "closed"
+
+
+def _it(site: Site, number: int = 0) -> Relationship:
+    return list(site.world.relationships.values())[number]
+
+
+def _posts_of(site: Site, it: Relationship) -> list[Any]:
+    return [post for post in site.posts if post.path.split("/")[-2] == it.id and post.user != "admin"]
+
+
+@pytest.mark.row("F31")
+def test_a_cluster_that_refuses_connections_is_tried_until_it_is_back_and_then_sent_to_once(desk):
+    site = desk()
+    proxy = site.proxies["dr-000"]
+    failover = site.approved("dr-000:/dr/0000")
+
+    proxy.refuse()  # at the re-check
+    site.act("execute", failover=failover)
+    assert (site.state(failover), site.failover(failover)["attempts"]) == ("approved", 0)
+    proxy.listen()
+
+    def refused_at_the_sending() -> bool:
+        """Between the re-check and the first byte: the connection is cut, and no other comes about."""
+        sender = site.hands(CRASH_AT="send.after_intent:1:STOP")
+        sender.begin("execute", failover=failover)
+        wait_for("the stop", lambda: is_stopped(sender.child) or sender.child.stdout in _ready(sender))
+        proxy.refuse()
+        sender.child.send_signal(signal.SIGCONT)
+        sender.finish()
+        return "failover.notsent" in site.tags(failover)
+
+    wait_for("a refusal at the sending", refused_at_the_sending)
+    assert (site.state(failover), site.posts) == ("approved", [])
+    attempts = site.failover(failover)["attempts"]
+    site.sweep()
+    failed = "SELECT id FROM fleet_observation WHERE words LIKE 'unreachable%'"
+    seen = len(site.query(failed))
+    wait_for("more refusals", lambda: len(site.query(failed)) > seen + 1)
+    assert (site.state(failover), site.failover(failover)["attempts"]) == ("approved", attempts)
+    proxy.listen()
+    site.see(failover, "succeeded")
+    assert len(site.posts) == 1
+    audit(site)
+
+
+def _ready(sender: Hands) -> list[Any]:
+    return select.select([sender.child.stdout], [], [], 0)[0]
+
+
+ENDINGS = {
+    "RST": faults.reset,
+    "FIN": lambda applied, **where: faults.lost_answer(**where) if applied else faults.lost_request(**where),
+    "timeout": faults.no_answer,
+    "garbage": faults.not_http,
+    "half a body": faults.half_body,
+    "502 of a machine in between": faults.html,
+    "500": partial(faults.error, 500),
+}
+SEES = {
+    "RST": Sees.RESET,
+    "FIN": Sees.CUT,
+    "timeout": Sees.NOTHING,
+    "garbage": Sees.NOT_HTTP,
+    "half a body": Sees.HALF_BODY,
+}
+MAKE_WRITABLE = {"path": "/make-writable"}
+
+
+def _cases() -> dict[str, faults.Fault]:
+    """What happens to the answer, and whether the cluster carries the request out: at once, never, or later."""
+    cases = {}
+    for name, make in ENDINGS.items():
+        cases[f"{name}, applied"] = make(applied=True, **MAKE_WRITABLE)
+        cases[f"{name}, not applied"] = make(applied=False, **MAKE_WRITABLE)
+    for name, sees in SEES.items():
+        cases[f"{name}, applied later"] = faults.late(1.5, sees=sees, **MAKE_WRITABLE)
+    return cases
+
+
+CUT_ON_THE_WAY: dict[str, Callable[[Proxy], object]] = {
+    "RST on the way": lambda proxy: proxy.drop(reset=True),
+    "FIN on the way": lambda proxy: proxy.drop(),
+    "timeout on the way": lambda proxy: proxy.fail(hold_back=True),
+    "garbage on the way": lambda proxy: proxy.fail(garble_back=True),
+}
+"""The cluster has applied it and takes its time to say so; then this happens to the connection."""
+
+
+@pytest.mark.row("F32", "F33")
+def test_however_the_answer_is_lost_it_is_never_sent_again_and_readings_decide(desk):
+    cases = _cases()
+    assert len(cases) == 15 + 4
+    site = desk(len(cases) + len(CUT_ON_THE_WAY))
+    site.redis()
+    site.worker()
+    site.sweep()
+    failovers: dict[str, int] = {}
+    for number, name in enumerate([*cases, *CUT_ON_THE_WAY]):
+        site.fault(cases.get(name) or faults.slow_after(3, **MAKE_WRITABLE), f"dr-{number:03d}")
+        failovers[name] = site.approved(f"dr-{number:03d}:/dr/0000")
+        it = _it(site, number)
+        wait_for(f"the make-writable of {name!r}", lambda it=it: _posts_of(site, it))
+        if name in CUT_ON_THE_WAY:
+            CUT_ON_THE_WAY[name](site.proxies[f"dr-{number:03d}"])
+            wait_for(f"{name!r} in doubt", lambda pk=failovers[name]: site.failover(pk)["answer"])
+            site.proxies[f"dr-{number:03d}"].heal()
+    for name, failover in failovers.items():
+        if "not applied" in name:
+            wait_for(f"{name!r} in doubt", lambda pk=failover: site.failover(pk)["answer"])
+            assert site.state(failover) == "sent", name
+        else:
+            ended = site.see(failover, "succeeded")
+            assert ended["outcome"] == "inferred", name  # by what the cluster reports, not by what it answered
+    for name, failover in failovers.items():
+        if "not applied" in name:
+            wait_for(f"the closing of {name!r}", lambda pk=failover: _closed(site, pk))
+    assert [len(_posts_of(site, it)) for it in site.world.relationships.values()] == [1] * len(failovers)
+    audit(site)
+
+
+@pytest.mark.row("F34")
+@pytest.mark.parametrize(("status", "error_class"), [(409, "replication_relationship_wrong_state_error"), (400, "x_y")])
+def test_a_clusters_refusal_ends_it_in_its_own_words_and_nothing_is_tried_again(desk, status, error_class):
+    site = desk()
+    site.fault(faults.refusal(status, error_class, "Not while the moon is full.", **MAKE_WRITABLE), "dr-000")
+    failover = site.approved("dr-000:/dr/0000")
+    _drive(site, failover, "refused")
+    assert "Not while the moon is full." in site.failover(failover)["outcome_words"]
+    for _ in range(3):
+        site.act("execute", failover=failover)
+    assert [post.applied_at for post in site.posts] == [None]
+    audit(site)
+
+
+# ── The cluster goes its own way ──
+
+
+@pytest.mark.row("F35")
+def test_a_revert_that_takes_hours_without_progress_stays_what_it_is_until_it_is_done(desk):
+    site = desk(scale=0.05, revert=7200)
+    it = _it(site)
+    it.revert_shows_progress = False
+    failover = site.approved("dr-000:/dr/0000")
+    _drive(site, failover, "reverting")
+    settled = "It may still arrive"
+    while "It may still arrive" in settled:  # for longer than anything could be on its way
+        site.act("execute", failover=failover)
+        settled = str(_refusal(site, failover, "other", "It takes too long for my liking."))
+    assert settled == "The revert runs. There is nothing to close."
+    assert "The revert runs" in str(_refusal(site, failover, "not_applied"))
+    assert (site.state(failover), len(site.posts)) == ("reverting", 1)
+    with site.world.entered():
+        it.work.begun -= 7200
+    _drive(site, failover, "succeeded")
+    assert len(site.posts) == 1
+    audit(site)
+
+
+def _refusal(site: Site, failover: int, outcome: str, reason: str = "") -> Said:
+    with pytest.raises(Said) as refused:
+        site.act("close", failover=failover, outcome=outcome, reason=reason)
+    return refused.value
+
+
+@pytest.mark.row("F36")
+def test_what_somebody_else_made_writable_meanwhile_is_not_sent(desk):
+    site = desk(2)
+    during, after = (site.approved(f"dr-00{n}:/dr/0000") for n in (0, 1))
+    _it(site, 0).revert_takes = 7200
+    by_hand(site, _it(site, 0), "make-writable")
+    by_hand(site, _it(site, 1), "make-writable")
+    wait_for("the end of the revert", lambda: _it(site, 1).status()["state"] == "DISCONNECTED")
+    for failover in (during, after):
+        _drive(site, failover, "stopped")
+        assert site.failover(failover)["outcome_words"].endswith("Nothing was sent.")
+    assert "Somebody else" in site.failover(during)["outcome_words"]
+    assert [post.user for post in site.posts] == ["admin", "admin"]
+    audit(site)
+
+
+@pytest.mark.row("F37")
+def test_a_reconnection_during_the_revert_is_not_success_and_calls_a_person(desk):
+    site = desk(scale=0.05, revert=0.1)
+    it = _it(site)
+    it.reconnect_takes = 7200
+    failover = site.approved("dr-000:/dr/0000")
+
+    def sent() -> bool:
+        site.act("execute", failover=failover)
+        return site.state(failover) in ("sent", "reverting")
+
+    wait_for("the sending", sent)
+    wait_for("the end of the revert", lambda: it.status()["state"] == "DISCONNECTED")
+    by_hand(site, it, "reconnect")  # before anybody has read what it was
+    tags = site.tags(failover)
+    wait_for(
+        "the reading", lambda: (site.act("execute", failover=failover), "failover.outside" in site.tags(failover))[1]
+    )
+    assert "failover.disconnected" not in tags
+    assert site.state(failover) == "reverting"
+    with site.world.entered():
+        it.work.begun -= 7200
+    why = {"outcome": "other", "reason": "The other site reconnected it by hand."}
+    wait_for("the closing", lambda: (site.act("execute", failover=failover), _closed(site, failover, **why))[1])
+    assert len(site.posts) == 1
+    audit(site)
+
+
+@pytest.mark.row("F38")
+@pytest.mark.parametrize("trusted", [True, False], ids=["certificate of the same authority", "certificate of its own"])
+@pytest.mark.parametrize("when", ["before", "between"])
+def test_another_cluster_behind_the_address_gets_neither_request_nor_token(desk, trusted, when):
+    site = desk(2)
+    proxy = site.proxies["dr-000"]
+    with ExitStack() as stack:
+        impostor = site.world.clusters["dr-001"]
+        upstream = site.proxies["dr-001"].upstream
+        if not trusted:
+            impostor = quick().clusters["dr-000"]
+            upstream = stack.enter_context(serve(impostor)).port
+        failover = site.approved("dr-000:/dr/0000")
+        known = len(impostor.log)
+        sender = site.hands(CRASH_AT="send.after_intent:1:STOP" if when == "between" else "")
+        if when == "between":
+            sender.begin("execute", failover=failover)
+            wait_for("the stop", lambda: is_stopped(sender.child))
+            proxy.redirect(upstream)
+            sender.child.send_signal(signal.SIGCONT)
+            sender.finish()
+            assert "failover.notsent" in site.tags(failover)
+        proxy.redirect(upstream)
+        if trusted:
+            _drive(site, failover, "stopped")
+            assert "answers another cluster" in site.failover(failover)["outcome_words"]
+        else:
+            failed = "SELECT words FROM fleet_observation WHERE words LIKE ?"
+            seen = lambda: site.query(failed, "%is not trusted%")  # noqa: E731
+            wait_for("the handshake", lambda: (site.act("execute", failover=failover), seen())[1])
+            assert site.state(failover) == "approved"
+            site.act("cancel", request=site.failover(failover)["request_id"])
+            assert len(impostor.log) == known
+        assert not [entry for entry in impostor.log[known:] if entry.bearer and "dr-001" not in entry.user]
+        assert site.posts == []
+        audit(site)
