@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import select
 import shutil
 import signal
 import subprocess
 import sys
+import threading
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
+import httpx
 import pytest
 
 from dashboard.simulator import Relationship, faults, serve
 from dashboard.simulator.faults import Sees
+from tests.bench.browser import Browser
 from tests.chaos.nemesis import by_hand
 from tests.faults.auditor import audit
 from tests.faults.proxy import Proxy
@@ -75,6 +80,11 @@ def _it(site: Site, number: int = 0) -> Relationship:
     return list(site.world.relationships.values())[number]
 
 
+def _answer(site: Site, failover: int) -> Any:
+    """What the sender wrote down; None while it waits."""
+    return site.failover(failover)["answer"]
+
+
 def _posts_of(site: Site, it: Relationship) -> list[Any]:
     return [post for post in site.posts if post.path.split("/")[-2] == it.id and post.user != "admin"]
 
@@ -92,9 +102,10 @@ def test_a_cluster_that_refuses_connections_is_tried_until_it_is_back_and_then_s
 
     def refused_at_the_sending() -> bool:
         """Between the re-check and the first byte: the connection is cut, and no other comes about."""
+        proxy.listen()
         sender = site.hands(CRASH_AT="send.after_intent:1:STOP")
         sender.begin("execute", failover=failover)
-        wait_for("the stop", lambda: is_stopped(sender.child) or sender.child.stdout in _ready(sender))
+        wait_for("the stop", lambda: is_stopped(sender.child) or _has_answered(sender))  # it may not be its turn yet
         proxy.refuse()
         sender.child.send_signal(signal.SIGCONT)
         sender.finish()
@@ -114,13 +125,13 @@ def test_a_cluster_that_refuses_connections_is_tried_until_it_is_back_and_then_s
     audit(site)
 
 
-def _ready(sender: Hands) -> list[Any]:
-    return select.select([sender.child.stdout], [], [], 0)[0]
+def _has_answered(sender: Hands) -> bool:
+    return bool(select.select([sender.child.stdout], [], [], 0)[0])
 
 
-ENDINGS = {
+ENDINGS: dict[str, Callable[..., faults.Fault]] = {
     "RST": faults.reset,
-    "FIN": lambda applied, **where: faults.lost_answer(**where) if applied else faults.lost_request(**where),
+    "FIN": lambda *, applied, path: faults.lost_answer(path=path) if applied else faults.lost_request(path=path),
     "timeout": faults.no_answer,
     "garbage": faults.not_http,
     "half a body": faults.half_body,
@@ -134,7 +145,7 @@ SEES = {
     "garbage": Sees.NOT_HTTP,
     "half a body": Sees.HALF_BODY,
 }
-MAKE_WRITABLE = {"path": "/make-writable"}
+MAKE_WRITABLE: dict[str, Any] = {"path": "/make-writable"}
 
 
 def _cases() -> dict[str, faults.Fault]:
@@ -170,21 +181,21 @@ def test_however_the_answer_is_lost_it_is_never_sent_again_and_readings_decide(d
         site.fault(cases.get(name) or faults.slow_after(3, **MAKE_WRITABLE), f"dr-{number:03d}")
         failovers[name] = site.approved(f"dr-{number:03d}:/dr/0000")
         it = _it(site, number)
-        wait_for(f"the make-writable of {name!r}", lambda it=it: _posts_of(site, it))
+        wait_for(f"the make-writable of {name!r}", partial(_posts_of, site, it))
         if name in CUT_ON_THE_WAY:
             CUT_ON_THE_WAY[name](site.proxies[f"dr-{number:03d}"])
-            wait_for(f"{name!r} in doubt", lambda pk=failovers[name]: site.failover(pk)["answer"])
+            wait_for(f"{name!r} in doubt", partial(_answer, site, failovers[name]))
             site.proxies[f"dr-{number:03d}"].heal()
     for name, failover in failovers.items():
         if "not applied" in name:
-            wait_for(f"{name!r} in doubt", lambda pk=failover: site.failover(pk)["answer"])
+            wait_for(f"{name!r} in doubt", partial(_answer, site, failover))
             assert site.state(failover) == "sent", name
         else:
             ended = site.see(failover, "succeeded")
             assert ended["outcome"] == "inferred", name  # by what the cluster reports, not by what it answered
     for name, failover in failovers.items():
         if "not applied" in name:
-            wait_for(f"the closing of {name!r}", lambda pk=failover: _closed(site, pk))
+            wait_for(f"the closing of {name!r}", partial(_closed, site, failover))
     assert [len(_posts_of(site, it)) for it in site.world.relationships.values()] == [1] * len(failovers)
     audit(site)
 
@@ -220,11 +231,17 @@ def test_a_revert_that_takes_hours_without_progress_stays_what_it_is_until_it_is
     assert settled == "The revert runs. There is nothing to close."
     assert "The revert runs" in str(_refusal(site, failover, "not_applied"))
     assert (site.state(failover), len(site.posts)) == ("reverting", 1)
-    with site.world.entered():
-        it.work.begun -= 7200
+    _hours_pass(site, it)
     _drive(site, failover, "succeeded")
     assert len(site.posts) == 1
     audit(site)
+
+
+def _hours_pass(site: Site, it: Relationship) -> None:
+    """For what the relationship does just now."""
+    with site.world.entered():
+        assert it.work is not None
+        it.work.begun -= 7200
 
 
 def _refusal(site: Site, failover: int, outcome: str, reason: str = "") -> Said:
@@ -263,16 +280,22 @@ def test_a_reconnection_during_the_revert_is_not_success_and_calls_a_person(desk
     wait_for("the sending", sent)
     wait_for("the end of the revert", lambda: it.status()["state"] == "DISCONNECTED")
     by_hand(site, it, "reconnect")  # before anybody has read what it was
-    tags = site.tags(failover)
-    wait_for(
-        "the reading", lambda: (site.act("execute", failover=failover), "failover.outside" in site.tags(failover))[1]
-    )
-    assert "failover.disconnected" not in tags
+
+    def read() -> bool:
+        site.act("execute", failover=failover)
+        return "failover.outside" in site.tags(failover)
+
+    wait_for("the reading", read)
     assert site.state(failover) == "reverting"
-    with site.world.entered():
-        it.work.begun -= 7200
+    assert "failover.disconnected" not in site.tags(failover)
+    _hours_pass(site, it)
     why = {"outcome": "other", "reason": "The other site reconnected it by hand."}
-    wait_for("the closing", lambda: (site.act("execute", failover=failover), _closed(site, failover, **why))[1])
+
+    def closed() -> bool:
+        site.act("execute", failover=failover)
+        return _closed(site, failover, **why)
+
+    wait_for("the closing", closed)
     assert len(site.posts) == 1
     audit(site)
 
@@ -304,12 +327,96 @@ def test_another_cluster_behind_the_address_gets_neither_request_nor_token(desk,
             _drive(site, failover, "stopped")
             assert "answers another cluster" in site.failover(failover)["outcome_words"]
         else:
-            failed = "SELECT words FROM fleet_observation WHERE words LIKE ?"
-            seen = lambda: site.query(failed, "%is not trusted%")  # noqa: E731
-            wait_for("the handshake", lambda: (site.act("execute", failover=failover), seen())[1])
+            refused = "SELECT id FROM fleet_observation WHERE words LIKE ?"
+
+            def read() -> bool:
+                site.act("execute", failover=failover)
+                return bool(site.query(refused, "%is not trusted%"))
+
+            wait_for("the handshake", read)
             assert site.state(failover) == "approved"
+            assert len(impostor.log) == known  # not one request
             site.act("cancel", request=site.failover(failover)["request_id"])
-            assert len(impostor.log) == known
-        assert not [entry for entry in impostor.log[known:] if entry.bearer and "dr-001" not in entry.user]
+        assert not any(entry.bearer for entry in impostor.log[known:])
         assert site.posts == []
         audit(site)
+
+
+# ── Many at once ──
+
+
+class Poller(threading.Thread):
+    """A browser that looks at a page again and again, until it is told to stop."""
+
+    def __init__(self, browser: Browser, paths: list[str], over: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self.browser, self.paths, self.over = browser, paths, over
+        self.answers: list[str] = []
+
+    def run(self) -> None:
+        for path in itertools.cycle(self.paths):
+            if self.over.is_set():
+                return
+            self.look(path)
+
+    def look(self, path: str) -> None:
+        try:
+            self.answers.append(f"{self.browser.http.get(path).status_code} {path}")
+        except httpx.HTTPError as error:
+            self.answers.append(f"{type(error).__name__} {path}")
+
+
+@pytest.mark.row("F41", "F42")
+def test_dead_and_slow_clusters_delay_no_other_and_browsers_that_look_on_cause_no_call(desk, browse):
+    site = desk(12)
+    dead, slow, healthy = range(3), range(3, 5), range(5, 12)
+    for number in slow:
+        site.fault(faults.slow_before(0.5, count=None), f"dr-{number:03d}")
+    for number in dead:
+        site.fault(faults.no_answer(path="/make-writable"), f"dr-{number:03d}")
+    site.web()
+    site.redis()
+    site.worker(TIME_SCALE="1")  # waits forty seconds for the answer to a make-writable
+    observer = site.worker("observe")
+    first = site.asked(*(f"dr-{number:03d}:/dr/0000" for number in dead))
+    rest = site.asked(*(f"dr-{number:03d}:/dr/0000" for number in (*slow, *healthy)))
+    osei, over = browse(site, "k.osei"), threading.Event()
+    pages = ["/live/", "/approvals/live/", f"/failovers/{first['number']}/live/", f"/failovers/{rest['number']}/live/"]
+    pollers = [Poller(osei, pages[n % 4 :] + pages[: n % 4], over) for n in range(16)]
+    for poller in pollers:
+        poller.start()
+
+    osei.approve(first["number"])
+    for number in dead:
+        wait_for("its make-writable", partial(_posts_of, site, _it(site, number)))
+        site.proxies[f"dr-{number:03d}"].fail(hold_to=True, hold_back=True)
+    sweep = site.sweep()
+    osei.approve(rest["number"])
+    # What was asked for in second place is done; those before it still wait for their first answer.
+    ended = dict(zip((*slow, *healthy), rest["failovers"], strict=True))
+    for number in healthy:
+        site.see(ended[number], "succeeded")
+    assert [site.failover(pk)["answer"] for pk in first["failovers"]] == [None] * len(dead)
+    assert {site.state(pk) for pk in first["failovers"]} == {"sent"}
+
+    for number in dead:
+        site.world.clusters[f"dr-{number:03d}"].faults.clear()
+        site.proxies[f"dr-{number:03d}"].heal()
+    for failover in (*first["failovers"], *rest["failovers"]):
+        site.see(failover, "succeeded")
+    over.set()
+    for poller in pollers:
+        poller.join(60)
+    answers = [answer for poller in pollers for answer in poller.answers]
+    assert {answer[:2] for answer in answers} == {"20"}, Counter(answers)
+    assert len(site.posts) == 12
+
+    for driver in (sweep, observer):
+        site.stop(driver, signal.SIGKILL)
+    asked = [len(cluster.log) for cluster in site.world.clusters.values()]
+    alone = Poller(osei, pages, over)
+    for page in [*pages, "/", "/approvals/", f"/failovers/{rest['number']}/"]:
+        alone.look(page)
+    assert {answer[:2] for answer in alone.answers} == {"20"}, alone.answers
+    assert [len(cluster.log) for cluster in site.world.clusters.values()] == asked
+    audit(site)
