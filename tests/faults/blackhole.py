@@ -8,16 +8,14 @@ network heals, long after its death. Without the control, silence would prove no
 
 from __future__ import annotations
 
-import select
 import signal
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from tests.faults.auditor import audit
-from tests.faults.site import Said, Site, is_stopped, wait_for
+from tests.faults.site import Said, Site, has_answered, is_stopped, wait_for
 from tests.faults.worlds import quick
 
 SENDER = "0.3"  # TIME_SCALE of the senders: 1.5 s to send, 3 s until the kernel gives up
@@ -56,7 +54,7 @@ def _send_into_the_hole(site: Site, failover: int, cluster: str, module: str) ->
     def swallowed() -> bool:
         sender = site.hands(module, TIME_SCALE=SENDER, CRASH_AT="send.after_intent:1:STOP")
         sender.begin("execute", failover=failover)
-        wait_for("the stop", lambda: is_stopped(sender.child) or _has_answered(sender))
+        wait_for("the stop", lambda: is_stopped(sender.child) or has_answered(sender.child))
         _run("nft", f"add rule inet hole in tcp dport {port} drop")
         sender.child.send_signal(signal.SIGCONT)
         wait_for("the end of the sending", lambda: _unacknowledged(site, cluster) or site.state(failover) != "sent")
@@ -67,11 +65,6 @@ def _send_into_the_hole(site: Site, failover: int, cluster: str, module: str) ->
 
     wait_for("a request in the kernel", swallowed)
     assert site.state(failover) == "sent"
-
-
-def _has_answered(sender: Any) -> bool:
-    """It was not its turn yet: there is an answer to read, and nobody stopped."""
-    return bool(select.select([sender.child.stdout], [], [], 0)[0])
 
 
 def _unacknowledged(site: Site, cluster: str) -> list[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import signal
 import sqlite3
@@ -56,6 +57,12 @@ def wait_for(what: str, condition: Callable[[], Any], patience: float = PATIENCE
 def is_stopped(child: subprocess.Popen[bytes]) -> bool:
     """Whether SIGSTOP has struck it."""
     return Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def has_answered(child: subprocess.Popen[bytes]) -> bool:
+    """Whether there is something to read of what it says."""
+    assert child.stdout is not None
+    return bool(select.select([child.stdout], [], [], 0)[0])
 
 
 class Said(AssertionError):

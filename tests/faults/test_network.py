@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import select
 import shutil
 import signal
 import subprocess
@@ -25,7 +24,7 @@ from tests.bench.browser import Browser
 from tests.chaos.nemesis import by_hand
 from tests.faults.auditor import audit
 from tests.faults.proxy import Proxy
-from tests.faults.site import ROOT, Hands, Said, Site, is_stopped, wait_for
+from tests.faults.site import ROOT, Said, Site, has_answered, is_stopped, wait_for
 from tests.faults.worlds import quick
 
 
@@ -105,7 +104,9 @@ def test_a_cluster_that_refuses_connections_is_tried_until_it_is_back_and_then_s
         proxy.listen()
         sender = site.hands(CRASH_AT="send.after_intent:1:STOP")
         sender.begin("execute", failover=failover)
-        wait_for("the stop", lambda: is_stopped(sender.child) or _has_answered(sender))  # it may not be its turn yet
+        wait_for(
+            "the stop", lambda: is_stopped(sender.child) or has_answered(sender.child)
+        )  # it may not be its turn yet
         proxy.refuse()
         sender.child.send_signal(signal.SIGCONT)
         sender.finish()
@@ -123,10 +124,6 @@ def test_a_cluster_that_refuses_connections_is_tried_until_it_is_back_and_then_s
     site.see(failover, "succeeded")
     assert len(site.posts) == 1
     audit(site)
-
-
-def _has_answered(sender: Hands) -> bool:
-    return bool(select.select([sender.child.stdout], [], [], 0)[0])
 
 
 ENDINGS: dict[str, Callable[..., faults.Fault]] = {
