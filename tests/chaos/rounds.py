@@ -171,15 +171,22 @@ class Run:
                         self.people.act("close", failover=failover["id"], outcome=outcome, reason=reason, by=by)
                         break
 
+    def _waiting(self) -> list[tuple[int, str]]:
+        """Key and number of each request that nobody has decided on."""
+        for _ in range(3):  # each of those who act may have lost a connection to the database
+            with suppress(NoAnswer):
+                return [(key, number) for key, number in self.people.act("waiting")]
+        return []
+
     def _end_what_waits(self) -> None:
-        for request, _number in self.people.act("waiting"):
+        for request, _number in self._waiting():
             with suppress(Said, NoAnswer):
                 self.people.act("cancel", request=request, by="admin")
 
     def _use_again(self, chance: random.Random) -> None:
         """What was failed over is brought back by its cluster's administrator; what is gone is replaced. Requests that
         nobody decided on are decided on, or wait for another round."""
-        for request, number in self.people.act("waiting"):
+        for request, number in self._waiting():
             choice = chance.random()
             with suppress(Said, NoAnswer):
                 if choice < 0.3:
