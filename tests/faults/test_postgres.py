@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import httpx
@@ -60,7 +61,7 @@ def test_a_crash_of_postgresql_in_the_middle_of_many_loses_no_intent(make, serve
     asked = site.asked(*paths(site.world))
     site.act("approve", request=asked["request"])
     for share in (4, 14):
-        wait_for("some to be sent", lambda least=share: len(site.posts) >= least)
+        wait_for("some to be sent", partial(_sent, site, share))
         server.stop(signal.SIGQUIT)
         server.start()
     for failover in asked["failovers"]:
@@ -158,6 +159,10 @@ def test_a_sender_gives_up_on_a_frozen_postgresql_and_leads_back_when_it_thaws(m
     assert site.posts == []
     assert site.tags(failover)[-2:] == ["failover.sent", "failover.notsent"]
     _goes_on(site, failover, sent=2)
+
+
+def _sent(site: Site, least: int) -> bool:
+    return len(site.posts) >= least
 
 
 def _goes_on(site: Site, failover: int, *, sent: int) -> None:

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -34,7 +35,7 @@ def test_while_somebody_holds_the_lock_drivers_try_again_and_a_click_is_told_so(
         site.worker(**short)
         site.sweep(**short)
         for log in ("worker-send.log", "sweep.log"):
-            wait_for(f"{log} to name it", lambda name=log: "database is locked" in dict(site.logs())[name])
+            wait_for(f"{log} to name it", partial(_says, site, log, "database is locked"))
         told = osei.click(asked["number"], form)
         assert told.status_code == 503
         assert "Nothing was changed" in told.text
@@ -100,6 +101,10 @@ def test_without_room_for_the_intent_nothing_is_sent_and_with_room_again_it_is(m
     site.see(failover, "succeeded")
     assert len(site.posts) == 1
     audit(site)
+
+
+def _says(site: Site, log: str, words: str) -> bool:
+    return words in dict(site.logs())[log]
 
 
 @contextmanager
