@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,13 @@ def test_a_cluster_that_takes_longer_than_the_sender_waits_is_asked_once(make_si
     failovers = [site.approved(path) for path in paths(site.world)]
     _all_succeed(site, failovers)
     for failover in failovers:
-        wait_for("the doubt", lambda pk=failover: "failover.doubt" in site.tags(pk))
+        wait_for("the doubt", partial(_doubted, site, failover))
         assert site.failover(failover)["outcome"] == "inferred"
     audit(site)
+
+
+def _doubted(site: Site, failover: int) -> bool:
+    return "failover.doubt" in site.tags(failover)
 
 
 @pytest.mark.row("F17")
@@ -65,13 +70,13 @@ def test_a_sender_that_is_refused_memory_sends_at_most_once_and_another_goes_on(
         worker = site.worker(CRASH_AT=f"{place}:1:STOP" if place else "")
         if place:
             failovers.append(site.approved(path))
-            wait_for("the stop", lambda child=worker: is_stopped(child))
+            wait_for("the stop", partial(is_stopped, worker))
         _starve(worker)
         if place:
             worker.send_signal(signal.SIGCONT)
         else:
             failovers.append(site.approved(path))
-        wait_for("an end of it", lambda child=worker, pk=failovers[-1]: _is_through(site, child, pk))
+        wait_for("an end of it", partial(_is_through, site, worker, failovers[-1]))
         site.stop(worker, signal.SIGKILL)
     assert len(site.posts) <= len(failovers)
     site.worker()
@@ -80,7 +85,7 @@ def test_a_sender_that_is_refused_memory_sends_at_most_once_and_another_goes_on(
     sent_before = {failover for failover in failovers if site.state(failover) == "sent"}
     site.sweep()
     for failover in failovers:
-        wait_for("an end", lambda pk=failover: _ended(site, pk))
+        wait_for("an end", partial(_ended, site, failover))
         assert site.state(failover) == "succeeded" or failover in sent_before
     audit(site)
 
@@ -240,7 +245,7 @@ def test_a_new_version_is_installed_in_the_middle_of_it(make_site, browse):
     failovers.append(site.approved(asking))
     wait_for("the second make-writable", lambda: len(site.posts) == 2)
     for sign in ("SELECT * FROM failovers_heartbeat", "SELECT * FROM audit_sink"):  # sweep and relay are at work
-        wait_for("a first round", lambda rows=sign: site.query(rows))
+        wait_for("a first round", partial(site.query, sign))
     for process in old:
         os.killpg(process.pid, signal.SIGTERM)
     assert [process.wait(60) for process in old] == [0] * len(old)

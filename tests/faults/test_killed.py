@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -94,7 +95,7 @@ def test_what_may_have_left_is_never_sent_again_and_a_person_closes_it(desk, bro
     assert site.act("die", at="close.changed", doing="close", failover=killed) == KILLED
     assert site.state(killed) == "sent"
     for failover in all_of_them:
-        wait_for("the closing", lambda pk=failover: _closed(site, pk), 180)
+        wait_for("the closing", partial(_closed, site, failover), 180)
     sleeper.child.send_signal(signal.SIGCONT)
     sleeper.finish()
     assert [post.path.split("/")[-2] for post in site.posts] == [_on_cluster(site, refused)]

@@ -6,6 +6,7 @@ from dashboard.simulator import World, scenarios
 
 UNHURRIED = 0.3  # a scale at which a machine that has much else to do keeps a send window of 1.5 s
 
+
 def quick(relationships: int = 1, *, clusters: int = 1, revert: float = 0.3) -> World:
     """Clusters `dr-000`, …, each with that many relationships onto `/dr/0000`, …, whose reverts take a moment."""
     world = scenarios.large(clusters, relationships)
