@@ -10,6 +10,7 @@ import random
 import sys
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,10 +22,11 @@ from tests.faults import hands  # sets Django up
 
 from django.db import connection  # isort: skip
 
+from dashboard.accounts.people import actor_of
 from dashboard.audit import chain, triggers
 from dashboard.audit.models import Entry
 from dashboard.database import database_now
-from dashboard.failovers import execution, guards
+from dashboard.failovers import asking, execution, guards, reading
 from dashboard.failovers.lifecycle import Refused, State
 from dashboard.failovers.models import Failover, Request
 from dashboard.fleet import access
@@ -75,8 +77,7 @@ def _register(name: str, sim: Any) -> None:
 
 
 def _play(chance: random.Random, path: str, world: World, threads: ThreadPoolExecutor) -> str:
-    made = hands.request([path])
-    asked, (failover,) = made["request"], made["failovers"]
+    asked, failover = _request(path)
     acts: dict[str, Act] = {
         "expire": hands.expire,
         "send": partial(_send, failover),
@@ -96,6 +97,20 @@ def _play(chance: random.Random, path: str, world: World, threads: ThreadPoolExe
     return _judge(Failover.objects.get(pk=failover), said, world)
 
 
+def _request(path: str) -> tuple[int, int]:
+    user, row = hands._user("a.rivera"), hands._row(path)
+    made = asking.request(
+        user=user,
+        actor=actor_of(user),
+        relationships=[row],
+        typed=reading.expected_typing([row]),
+        reason="A machine of the test needs it now.",
+        ticket="",
+        nonce=uuid.uuid4(),
+    )
+    return made.pk, made.failovers.get().pk
+
+
 def _end_soon(asked: int, failover: int, seconds: float) -> None:
     """Both deadlines fall into the round. What a request says is frozen: its guard steps aside for this."""
     soon = database_now() + timedelta(seconds=seconds)
@@ -107,8 +122,10 @@ def _end_soon(asked: int, failover: int, seconds: float) -> None:
 
 def _send(failover: int) -> None:
     """As often as the bell and the sweep come, and without the politeness between them."""
+    waiting = Failover.objects.filter(pk=failover, state__in=(State.REQUESTED, State.APPROVED))
     for _ in range(4):
-        Failover.objects.filter(pk=failover, state=State.APPROVED).update(next_step_at=database_now())
+        if not waiting.update(next_step_at=database_now()):
+            return
         execution.execute(failover)
         time.sleep(0.005)
 
