@@ -89,8 +89,11 @@ def _sleeps(chance: random.Random, stage: Stage) -> Trouble:
 
 def _broker_forgets(_chance: random.Random, stage: Stage) -> Trouble:
     def flush() -> None:
-        with suppress(redis.RedisError):
-            redis.Redis.from_url(stage.site.env["REDIS_URL"], socket_timeout=0.5).flushall()
+        with (
+            suppress(redis.RedisError),
+            redis.Redis.from_url(stage.site.env["REDIS_URL"], socket_timeout=0.5) as broker,
+        ):
+            broker.flushall()
 
     return Trouble("FLUSHALL", flush)
 

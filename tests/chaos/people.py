@@ -41,6 +41,10 @@ class People:
         self.act("join", name=BOTH, roles=["operator", "approver"])
         self.browsers = {name: Browser(site.url, name) for name in (*OPERATORS, *APPROVERS, BOTH)}
 
+    def close(self) -> None:
+        for browser in self.browsers.values():
+            browser.http.close()
+
     def act(self, verb: str, **arguments: Any) -> Any:
         """Raises Said with the desk's refusal, NoAnswer when the database was away."""
         with self._somebody() as hands:

@@ -262,6 +262,8 @@ def play(run: Run, first: int, count: int) -> bool:
         for line in [*run.story, *evidence(site, str(finding))]:
             run.say(line)
         return False
+    finally:
+        run.people.close()
     run.say(f"{count} rounds of seed {run.seed} ended clean; {len(site.posts)} POSTs")
     return True
 

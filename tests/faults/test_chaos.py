@@ -16,5 +16,5 @@ ROUNDS = 20
 @pytest.mark.parametrize("seed", ["twenty"])
 def test_whatever_happens_the_clusters_the_database_and_the_ledger_agree_after_every_round(make_site, seed):
     site = make_site(world=rounds.world(seed), scale=rounds.SCALE)
-    lines: list[str] = []
+    lines = [f"seed {seed}"]
     assert rounds.play(rounds.Run(site, seed, lines.append), 1, ROUNDS), "\n".join(lines)
