@@ -19,7 +19,7 @@ class Killed(BaseException):
     """The process is gone."""
 
 
-class Driver(greenlet.greenlet):
+class Driver(greenlet.greenlet):  # type: ignore[misc]  # it has no types
     """One process with one thing to do. `at`: the place at which it stands; "" before and after."""
 
     def __init__(self, name: str, work: Callable[[], object], about: int = 0) -> None:

@@ -63,7 +63,9 @@ class Auditor:
         self._numbers: dict[str, int] = {}
         self._ended: dict[int, str] = {}
         self._verified: set[int] = set()
-        self._names = {night.users[name].person_id: name for name in ("rivera", "tanaka", "lind", "osei", "chen")}
+        self._names = {
+            night.users[name].person_id: name for name in ("rivera", "tanaka", "lind", "osei", "chen", "admin")
+        }
         self._stands: list[Any] = []
         self._failovers: list[Failover] = []
         self._seq = Entry.objects.count()
@@ -93,7 +95,7 @@ class Auditor:
             self._say("I2", f"{failover} is sent while a hold stands")
         if failover.run_by is None or failover.run_by <= night.clock.now:
             self._say("I2", f"{failover} is sent after {failover.run_by}, when its approval was over")
-        may = {name for name, user in night.users.items() if "approver" in user.roles}
+        may = {self._names[user.person_id] for user in night.users.values() if "approver" in user.roles}
         self._enough(failover, self._voted(asked) & may, "is sent")
 
     def _voted(self, asked: Request) -> set[str]:
@@ -142,7 +144,6 @@ class Auditor:
 
     def _changed(self) -> None:
         failovers = self._failovers
-        self._read_ledger(failovers)
         for failover in failovers:
             if failover.state == State.SUCCEEDED and failover.pk not in self._verified:
                 self._succeeded(failover)
@@ -154,9 +155,14 @@ class Auditor:
             if failover.state not in OPEN:
                 self._ended[failover.pk] = failover.state
             self._words(failover)
+        for asked in {failover.request_id: failover.request for failover in failovers}.values():
+            votes = self.night.votes.get(asked.pk, {})
+            if asked.requester_id in votes or set(votes.values()) - {asked.digest}:
+                self._say("I2", f"a vote for {asked} of its own requester, or on another plan, was taken")
         open_on = Counter(failover.relationship_id for failover in failovers if failover.state in OPEN)
         if any(count > 1 for count in open_on.values()):
             self._say("I4", "a relationship has two open failovers")
+        self._read_ledger(failovers)
 
     def _received(self, failover: Failover) -> None:
         posts = [post for post in self.night.way.posts if post.failover == failover.pk]

@@ -59,7 +59,7 @@ _TO_CLOSE: dict[str, Any] = {
     "start": 1,
     "go_on": 1,
     "edge": 0,
-    "tick": 2,
+    "tick": 7,
     "close": 14,
     "cancel": 0,
     "expire": 0,
@@ -68,7 +68,8 @@ _TO_CLOSE: dict[str, Any] = {
 
 
 def _unguarded(move: str) -> str:
-    return f'guarded = Failover.objects.filter(*where, pk=failover.pk, **({{}} if name == "{move}" else {{"state__in": step.sources}}))'
+    unless = f'**({{}} if name == "{move}" else {{"state__in": step.sources}})'
+    return f"guarded = Failover.objects.filter(*where, pk=failover.pk, {unless})"
 
 
 PROTOCOL = (
@@ -77,7 +78,8 @@ PROTOCOL = (
         dies_by="I1 I8",  # the ledger shows the second intent before the cluster has the second request
         edits=((_MOVES, _GUARDED, _unguarded("send")),),
         focus=_CALM
-        | {"start": 14, "go_on": 12, "tick": 8, "edge": 0, "kill": 0, "cancel": 0, "sweep": 0, "to_the_end": 2},
+        | {"start": 10, "go_on": 14, "tick": 10, "freeze": 3, "sweep": 0, "to_the_end": 0, "edge": 0, "kill": 0}
+        | {"quick": 0, "vote": 0, "close": 0, "cancel": 0, "expire": 0, "database": 0, "die_inside": 0},
     ),
     Mutant(
         name="resend",
@@ -145,8 +147,8 @@ PROTOCOL = (
         edits=(
             (
                 _MOVES,
-                "    chain.append_all([change(failover, name, **kwargs)])",
-                '    line = change(failover, name, **kwargs)\n    if name != "send":\n        chain.append_all([line])',
+                "    conclude([failover], name, [line],",
+                '    conclude([failover], name, [] if name == "send" else [line],',
             ),
         ),
     ),
@@ -169,10 +171,10 @@ PROTOCOL = (
     Mutant(
         name="blind_write",
         dies_by="I5",
-        edits=((_MOVES, _GUARDED, _unguarded("revert")), (_GUARDS, '_ASTRAY = f"', '_ASTRAY = "1 = 0" and f"')),
+        edits=((_MOVES, _GUARDED, _unguarded("revert")), (_GUARDS, '_ASTRAY = f"', '_ASTRAY = "1 = 0" or f"')),
         focus=_CALM
-        | {"go_on": 10, "sweep": 8, "tick": 8, "start": 3, "to_the_end": 0, "edge": 0, "kill": 0, "cancel": 0}
-        | {"database": 0, "die_inside": 0, "close": 0, "fates": ("answered", "too slow")},
+        | {"go_on": 10, "freeze": 4, "sweep": 4, "tick": 8, "start": 8, "to_the_end": 0, "edge": 0, "kill": 0}
+        | {"cancel": 0, "database": 0, "die_inside": 0, "close": 0, "fates": ("answered", "answer lost")},
     ),
     Mutant(
         name="late_cancel",
@@ -294,7 +296,8 @@ BEYOND = (
             ),
         ),
         focus=_CALM
-        | {"database": 10, "start": 10, "edge": 0, "cancel": 0, "to_the_end": 8, "fates": ("lost", "35 s late")},
+        | {"database": 14, "start": 8, "go_on": 10, "tick": 8, "freeze": 3, "sweep": 8, "to_the_end": 0, "edge": 0}
+        | {"quick": 0, "vote": 0, "close": 0, "cancel": 0, "kill": 0, "die_inside": 0, "fates": ("lost", "35 s late")},
     ),
     Mutant(
         name="late_window",

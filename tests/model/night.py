@@ -15,6 +15,7 @@ from typing import Any
 from dashboard.accounts import people
 from dashboard.accounts.models import Group
 from dashboard.accounts.people import actor_of
+from dashboard.accounts.roles import Role
 from dashboard.audit.chain import SYSTEM
 from dashboard.audit.models import Entry
 from dashboard.database import database_now
@@ -38,7 +39,6 @@ Pick = Callable[[Sequence[Any]], Any]
 REASON = "dc1-prod lost power in row C at 02:53."
 GROUPS = {"storage": ("lind", "osei"), "security": ("chen",)}
 POLICIES: tuple[dict[str, int], ...] = ({"": 1}, {"": 2}, {"storage": 1, "security": 1})
-DRIVERS_AT_MOST = 4
 
 
 _authority = cache(Authority)
@@ -60,7 +60,8 @@ class Night:
         self.world = World(clock)
         prod, self.dr = self.world.add_cluster("prod"), self.world.add_cluster("dr")
         for name in ("finance", "home"):
-            self.world.relate(prod, f"/prod/{name}", self.dr, f"/dr/{name}", every=3600)
+            made = self.world.relate(prod, f"/prod/{name}", self.dr, f"/dr/{name}", every=3600)
+            made.revert_takes = pick((3.0, 12.0))
         self.other = self.world.add_cluster("other")  # what could answer at the address of dr instead
         self.way = Way(clock, self.dr)
         access.through("https://dr.example:8000", self.way)
@@ -245,7 +246,7 @@ class Night:
 
     def able(self, asked: Request) -> list[str]:
         """Who can complete the count, in an order that does."""
-        return [name for name in ("lind", "chen", "osei") if self.users[name].has(people.Role.APPROVER)]
+        return [name for name in ("lind", "chen", "osei") if self.users[name].has(Role.APPROVER)]
 
     def end(self) -> None:
         for driver in self.drivers:

@@ -31,6 +31,7 @@ def _take_away(constraints: list[list[str]]) -> None:
     for model_name, name in constraints:
         model = apps.get_model("failovers", model_name)
         constraint = next(each for each in model._meta.constraints if each.name == name)
+        model._meta.constraints.remove(constraint)  # SQLite makes the table anew, of what the model says
         with connection.schema_editor() as editor:
             editor.remove_constraint(model, constraint)
     guards.install(connection)
