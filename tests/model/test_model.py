@@ -1,5 +1,5 @@
-"""The protocol, played: many nights, each with other accidents, the same ones at every run. `MODEL_NIGHTS=20000` plays so
-many, and others each time. A night that goes wrong is made short, and its story is printed.
+"""The protocol, played: many nights, each with other accidents, the same ones at every run. `MODEL_NIGHTS=20000` plays
+so many, and others each time. A night that goes wrong is made short, and its story is printed.
 """
 
 from __future__ import annotations
