@@ -89,10 +89,8 @@ def _sleeps(chance: random.Random, stage: Stage) -> Trouble:
 
 def _broker_forgets(_chance: random.Random, stage: Stage) -> Trouble:
     def flush() -> None:
-        with (
-            suppress(redis.RedisError),
-            redis.Redis.from_url(stage.site.env["REDIS_URL"], socket_timeout=0.5) as broker,
-        ):
+        url = stage.site.env["REDIS_URL"]
+        with suppress(redis.RedisError), redis.Redis.from_url(url, socket_timeout=0.5) as broker:
             broker.flushall()
 
     return Trouble("FLUSHALL", flush)
