@@ -12,14 +12,16 @@ The time of now comes with the row that is read anyway, so that a poll costs no 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY, login
 from django.contrib.sessions.backends import db
-from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.backends.base import SessionBase, UpdateError
 from django.contrib.sessions.models import Session
+from django.db import DatabaseError, InterfaceError
 from django.db.models.functions import Now
 from django.http import HttpRequest
 
@@ -59,6 +61,15 @@ class SessionStore(db.SessionStore):
             session_data=self.encode(data),
             expire_date=ends,
         )
+
+    def save(self, must_create: bool = False) -> None:
+        """Django takes every error of the database for a session that was deleted. Only that one is."""
+        try:
+            super().save(must_create)
+        except UpdateError as gone:
+            if type(gone.__context__) is DatabaseError:  # "Forced update did not affect any rows"
+                raise
+            raise gone.__context__ or gone from None
 
     def start_over(self) -> None:
         """From here on it is a new session: its end is counted from the next time it is saved."""
@@ -106,10 +117,13 @@ def left_alone(session: SessionBase) -> User | None:
 
 
 def touch(session: SessionBase) -> None:
-    """Somebody clicked."""
+    """Somebody clicked. A database that does not take that keeps nobody from reading."""
     seen = session.get(_SEEN)
     now: datetime | None = getattr(session, "now", None)
     if now is None:
         return
     if seen is None or now - datetime.fromisoformat(seen) >= _TOUCH_EVERY:
         session[_SEEN] = now.isoformat()
+        with suppress(DatabaseError, InterfaceError, UpdateError):
+            session.save()
+        session.modified = False
