@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Literal, TypeAlias
 
 from django.db import connection
@@ -41,6 +42,7 @@ JSON: TypeAlias = "bool | int | str | Sequence[JSON] | Mapping[str, JSON] | None
 _PIECE = 2000
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
+_committed: ContextVar[bool] = ContextVar("committed", default=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +86,17 @@ def cli() -> Actor:
 @contextmanager
 def bound_to_request(request_id: str) -> Iterator[None]:
     """Within this block, entries carry the id of the web request or task that caused them."""
-    token = _request_id.set(request_id)
+    token, committed = _request_id.set(request_id), _committed.set(False)
     try:
         yield
     finally:
         _request_id.reset(token)
+        _committed.reset(committed)
+
+
+def has_committed() -> bool:
+    """Whether an entry of this request is committed, and the act that it records with it."""
+    return _committed.get()
 
 
 def append(
@@ -130,6 +138,7 @@ def append_all(lines: Sequence[Line]) -> list[Entry]:
         entries.append(Entry(seq=seq, payload=payload, prev_hash=previous, hash=last, at=at, **columns))
     Entry.objects.bulk_create(entries)
     Head.objects.filter(pk=1).update(seq=seq, hash=last)
+    connection.on_commit(partial(_committed.set, True))
     return entries
 
 

@@ -1,8 +1,9 @@
 """When the database is away, full, or takes nothing: one clear page with 503 instead of "this page could not be made".
 
 Nothing was done then: a verb and its entry are one transaction. Only where the answer to its COMMIT was lost nobody
-knows, and the page says so. What was typed stays in the page, but for proofs of
-identity, and can be sent once more; a form carries its nonce, so a second try of what did arrive lands on the same.
+knows, and where an entry of this request is committed already it may be what was asked for; the page says so. What was
+typed stays in the page, but for proofs of identity, and can be sent once more. What is sent to the clusters meanwhile a
+page without a database cannot know, and it says nothing about it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
+from dashboard.audit import chain
 from dashboard.postgres import CommitUnknown
 from dashboard.web.kept import from_our_page, typed
 
@@ -28,15 +30,15 @@ def answer(request: HttpRequest) -> HttpResponse | None:
     if not words:
         return None
     fields = _fields(request)
-    unknown = _is_unknown(error)
+    unknown = request.method == "POST" and (chain.has_committed() or _is_unknown(error))
     context = {"words": words, "posted": request.method == "POST", "fields": fields, "at": request.path}
     context["unknown"] = unknown
     if "csrfmiddlewaretoken" in fields:
         context["csrf_token"] = fields.pop("csrfmiddlewaretoken")
     page = render_to_string("errors/503.html", context)
-    # The header is for pages that are open: freshness.js shows its words above what somebody was typing, and that
-    # nothing was changed.
-    headers = {"Retry-After": str(RETRY_AFTER)} | ({} if unknown else {"X-Unavailable": words})
+    # For pages that are open: freshness.js shows these words above what somebody was typing, and whether it is known
+    # that nothing was changed.
+    headers = {"Retry-After": str(RETRY_AFTER), "X-Unavailable": words} | ({"X-Unknown": "1"} if unknown else {})
     return HttpResponse(page, status=503, headers=headers)
 
 

@@ -71,7 +71,12 @@
     const unavailable = xhr.getResponseHeader("X-Unavailable");
     for (const banner of document.querySelectorAll("[data-unavailable]")) {
       if (unavailable) banner.querySelector("[data-words]").textContent = unavailable;
-      banner.hidden = !unavailable;
+      if (xhr.getResponseHeader("X-Unknown") === "1") {
+        banner.querySelector("[data-unknown]").hidden = false;
+        banner.querySelector("[data-unchanged]").hidden = true;
+      }
+      // What may have been done stays said: the next poll knows nothing of it.
+      banner.hidden = !unavailable && banner.querySelector("[data-unknown]").hidden;
     }
     const signedOut = xhr.getResponseHeader("X-Signed-Out") === "1";
     // Also inside an open dialog, which covers the page's own banner.

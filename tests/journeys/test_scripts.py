@@ -168,6 +168,18 @@ def test_a_desk_whose_database_is_away_says_so_above_what_was_typed(page: Any, r
     assert banner.is_hidden()
 
 
+def test_what_may_have_been_done_stays_said_when_the_database_is_back(page: Any, render: Callable[..., str]) -> None:
+    desk = Desk(page, render())
+    words = {"X-Unavailable": "The database does not answer.", "X-Unknown": "1"}
+    desk.answer = lambda: {"status": 503, "headers": fresh(**words), "body": "not for the page"}
+    desk.poll()
+    desk.answer = lambda: {"status": 204, "headers": fresh()}
+    desk.poll()
+    banner = page.locator("[data-unavailable]")
+    assert "may have been done, or not" in banner.inner_text()
+    assert "Nothing was changed" not in banner.inner_text()
+
+
 # ── Freshness ──
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -11,6 +12,7 @@ from django.db import DataError, IntegrityError, InterfaceError, OperationalErro
 from django.test import Client
 
 from dashboard.audit.chain import SYSTEM
+from dashboard.audit.models import Entry
 from dashboard.database import database_now
 from dashboard.failovers import holds
 from dashboard.failovers.models import Heartbeat, Hold
@@ -64,6 +66,12 @@ def quiet(client: Client) -> Client:
     return client
 
 
+def last_click(client: Client, **ago: float) -> None:
+    session = client.session
+    session["seen"] = (database_now() - timedelta(**ago)).isoformat()
+    session.save()
+
+
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_whoever_clicks_gets_one_sentence_and_keeps_what_they_typed(pair: Lookout, cast: Cast, trouble: str) -> None:
     error, words = TROUBLES[trouble]
@@ -105,8 +113,9 @@ def test_a_page_that_cannot_be_read_says_so(pair: Lookout, cast: Cast) -> None:
 
 def test_a_full_disk_lets_pages_be_read(pair: Lookout, cast: Cast) -> None:
     client = quiet(browser(cast.viewer))
-    with connection.execute_wrapper(Refusing(OperationalError("database or disk is full"), *WRITES)):
-        for address in ("/", "/approvals/", "/wall/", "/holds/", "/live/"):
+    for address in ("/", "/approvals/", "/wall/", "/holds/", "/live/"):
+        last_click(client, minutes=2)  # so that this one would be written down
+        with connection.execute_wrapper(Refusing(OperationalError("database or disk is full"), *WRITES)):
             assert client.get(address).status_code == 200, address
 
 
@@ -119,6 +128,27 @@ def test_passwords_and_what_another_site_posts_do_not_come_back(pair: Lookout, c
             body = client.post("/holds/lift/dr/", typed, headers=headers).content.decode()
         assert "hunter2" not in body
         assert ("Right again, I think." in body) is kept
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_committed_before_the_database_went_away_is_not_called_undone(cast: Cast) -> None:
+    """The entry of a sign-out is committed before the session is deleted."""
+    client = quiet(browser(cast.lind))
+    with connection.execute_wrapper(Refusing(OperationalError("connection refused"), 'DELETE FROM "django_session"')):
+        answer = client.post("/sign-out/", headers=OURS)
+    assert Entry.objects.filter(tag="signout").count() == 1
+    assert (answer.status_code, answer["X-Unavailable"], answer["X-Unknown"]) == (503, AWAY, "1")
+    assert "Nothing was changed" not in answer.content.decode()
+    assert "it may have been done, or not" in answer.content.decode()
+
+
+def test_a_session_that_cannot_be_written_is_a_state_of_the_database_not_a_form_that_makes_no_sense(cast: Cast) -> None:
+    """Of one that was left alone it is noted that this is on record."""
+    client = quiet(browser(cast.lind))
+    last_click(client, minutes=40)
+    with connection.execute_wrapper(Refusing(OperationalError("database or disk is full"), 'UPDATE "django_session"')):
+        answer = client.get("/")
+    assert (answer.status_code, answer["X-Unavailable"]) == (503, FULL)
 
 
 # ── For monitors ─────────────────────────────────────────────────────────────
