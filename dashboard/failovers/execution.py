@@ -29,7 +29,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from django.db import DatabaseError, OperationalError, close_old_connections, transaction
+from django.db import DatabaseError, InternalError, OperationalError, close_old_connections, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
@@ -234,7 +234,7 @@ def _insist(write: Callable[[], None], patience: float = 30) -> None:
     while True:
         try:
             return write()
-        except OperationalError:
+        except (OperationalError, InternalError):  # the second: this process stood still for too long in between
             if time.monotonic() > give_up:
                 raise
             log.warning("The database does not take what is known of the sending; trying again")

@@ -60,16 +60,24 @@ class Sweep:
             except Exception:
                 del self._done_at["selfcheck"]  # not looked: the next pass must not go on to the steps without it
                 raise
-        for part in (conduct.expire_due, reminders.remind, observe.regrade, self._step_failovers, self._hand_out):
+        away: OperationalError | None = None
+        parts = (conduct.expire_due, reminders.remind, observe.regrade, self._step_failovers, self._hand_out)
+        for part in (*parts, self._tell, self._prune):
             try:
                 part(now)
-            except OperationalError:
-                raise
+            except OperationalError as error:  # away; or one row is locked, and then it keeps only its own part waiting
+                away = error
             except Exception:  # a row that one part stumbles over must not stop the others, pass after pass
                 log.exception("A part of the pass failed")
+        if away is not None:
+            raise away
+
+    def _tell(self, now: datetime) -> None:
         if self._is_time("tell", MINUTELY, now):
             signin.tell_what_is_left()
             refusals.tell_what_is_left()
+
+    def _prune(self, now: datetime) -> None:
         if self._is_time("prune", DAILY, now):
             observe.prune(now)
 

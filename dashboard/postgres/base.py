@@ -5,6 +5,11 @@ ever, and a page with them. So each wait ends after `database.patience`, as an O
 closed, because what may still arrive on it belongs to nobody. A COMMIT whose answer was lost, so or otherwise, is
 `CommitUnknown`.
 
+Of a process that gives up so, nothing stays behind in the server, which ends a wait for a lock a little sooner, by a
+clear answer, and rolls back what a frozen process, or one whose machine vanished, has begun. Else the wait would go on
+without its asker, one connection for each try until none is left, and a lock of the dead would keep all from the
+ledger.
+
 While the server is known not to answer, others are told so at once, and every few seconds one of them asks it again:
 so a process's threads do not all stand still together, and its pages stay quick.
 """
@@ -28,6 +33,8 @@ from dashboard.postgres import CommitUnknown
 T = TypeVar("T")
 
 AGAIN = 2.0  # seconds after which a silent server is asked again
+LOCKED = 0.75  # of the patience, for a lock: whoever waits for one must not take the server for silent
+_LIMITS = "SELECT set_config('lock_timeout', %s, false), set_config('idle_in_transaction_session_timeout', %s, false)"
 
 _asking = threading.Lock()
 _silent_until = 0.0
@@ -54,6 +61,13 @@ class Connection(psycopg.Connection[Any]):
 
 class DatabaseWrapper(base.DatabaseWrapper):
     isolation_level = IsolationLevel.READ_COMMITTED
+
+    def init_connection_state(self) -> None:
+        super().init_connection_state()
+        if database.patience is not None:
+            locked, begun = database.patience * LOCKED, database.FOR_DRIVERS
+            with self.connection.cursor() as cursor:
+                cursor.execute(_LIMITS, [f"{locked * 1000:.0f}ms", f"{begun * 1000:.0f}ms"])
 
     def _commit(self) -> None:
         asked = self.connection is not None and not self.connection.closed

@@ -6,21 +6,24 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
-from django.db import connection, connections, transaction
+from django.db import InternalError, OperationalError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
+from dashboard import database
 from dashboard.audit import chain
 from dashboard.audit.models import Head
 from dashboard.database import database_now
 from dashboard.failovers import execution, holds
 from dashboard.failovers.lifecycle import Stale, State
 from dashboard.failovers.models import Decision, Failover, Hold, Request
+from dashboard.failovers.sweep import Sweep
 from dashboard.fleet import access
-from dashboard.fleet.models import Relationship
+from dashboard.fleet.models import Cluster, Relationship
 from dashboard.simulator import faults, transport
 from tests.failovers.desk import Desk, pass_time, policy
 
@@ -254,3 +257,62 @@ def test_a_sender_whose_database_goes_away_in_its_intent_sends_nothing_and_waits
     failover.refresh_from_db()
     assert (failover.state, failover.attempts, desk.posts) == (State.APPROVED, 0, 0)
     assert desk.step(failover).state == State.REVERTING
+
+
+def test_a_row_that_somebody_keeps_locked_keeps_no_failover_from_its_step(desk, monkeypatch):
+    """The part of a pass that waits for it gives up; the others are done all the same."""
+    monkeypatch.setattr(database, "patience", 2.0)
+    desk.approved()
+    Cluster.objects.update(next_read_at=database_now() + timedelta(hours=1))
+    Relationship.objects.update(changes_at=database_now())
+    with transaction.atomic():
+        Relationship.objects.select_for_update().get()
+        with pytest.raises(OperationalError):
+            Aside(_pass).result()
+    assert desk.posts == 1
+
+
+def _pass() -> None:
+    sweep = Sweep(with_broker=False)
+    try:
+        sweep.once()
+    finally:
+        sweep.close()
+
+
+def test_whoever_gives_up_on_a_lock_leaves_nobody_waiting_for_it_in_the_server(desk, monkeypatch):
+    monkeypatch.setattr(database, "patience", 1.0)
+    with transaction.atomic():
+        Head.objects.select_for_update().get()
+        for _ in range(2):
+            with pytest.raises(OperationalError, match="lock timeout"):
+                Aside(_record).result()
+        assert _waiting() == 0
+
+
+def _record() -> None:
+    with transaction.atomic():
+        chain.append("audit.tried", actor=chain.SYSTEM)
+
+
+def test_whoever_stands_still_with_the_ledger_in_hand_does_not_keep_it(desk, monkeypatch):
+    """As a machine that vanished in the middle of its transaction, and that the server still takes for there."""
+    monkeypatch.setattr(database, "patience", 20.0)
+    monkeypatch.setattr(database, "FOR_DRIVERS", 1.0)
+    in_hand, over = threading.Event(), threading.Event()
+
+    def stand_still() -> None:
+        with transaction.atomic():
+            Head.objects.select_for_update().get()
+            in_hand.set()
+            over.wait(60)
+            _record()
+
+    frozen = Aside(stand_still)
+    try:
+        assert in_hand.wait(60)
+        Aside(_record).result()
+    finally:
+        over.set()
+    with pytest.raises(InternalError, match="idle-in-transaction"):
+        frozen.result()

@@ -188,10 +188,11 @@ def _sending(site: Site, failover: int, patience: float | None = None, **env: st
 
 @contextmanager
 def _gate(site: Site, old: str = "approved", new: str = "sent") -> Iterator[psycopg.Connection[Any]]:
-    """While it stands, the COMMIT of this move waits inside of the server. Who comes later goes through."""
+    """While it stands, the COMMIT of this move waits inside of the server, as for a slow disk: no limit of a lock ends
+    that. Who comes later goes through."""
     with psycopg.connect(site.env["DATABASE_URL"], autocommit=True) as database:
         database.execute("""
-            CREATE FUNCTION wait_at_the_gate() RETURNS trigger LANGUAGE plpgsql AS $$
+            CREATE FUNCTION wait_at_the_gate() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS $$
             BEGIN PERFORM pg_advisory_xact_lock(20); RETURN NULL; END $$
         """)
         trigger = f"""

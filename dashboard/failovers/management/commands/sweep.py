@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import DatabaseError, close_old_connections
+from django.db import Error, close_old_connections
 
 from dashboard import checks, database
 from dashboard.failovers.sweep import Sweep
@@ -37,10 +37,10 @@ class Command(BaseCommand):
                 close_old_connections()
                 try:
                     sweep.once()
-                except DatabaseError:
+                except Error:
                     log.exception("The database does not answer; the next pass tries again")
                 if options["once"]:
                     break
                 over.wait(options["every"])
         finally:
-            sweep.close(forget=over.is_set())
+            sweep.close(forget=not options["once"])
