@@ -21,14 +21,16 @@ from dashboard.audit import guards as of_the_ledger
 from dashboard.audit.chain import SYSTEM
 from dashboard.audit.models import Head
 from dashboard.failovers import guards as of_failovers
-from dashboard.failovers import holds
+from dashboard.failovers import holds, said
 from dashboard.fleet import access
 from dashboard.fleet.access import Purpose
 from dashboard.fleet.models import Cluster
+from dashboard.words import visible
 
 log = logging.getLogger(__name__)
 
 NEWEST = 10_000  # entries that are verified each time
+NAMED = 20  # guards that are missing; the reason of a hold stands on every page
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ def look(*, sends: bool = True) -> None:
     """Hold what the checks find wrong. `sends`: this process may send; then it also writes down how far the ledger has
     come, when nothing says that it went back. Raises OperationalError or InterfaceError when the database is away."""
     found = judged()
+    if not sends:
+        del found["fence"]  # it is the senders': others may have no place for it, or are not let in
     stands = {fault: _stands(fault) for faults in found.values() for fault in faults}
     if not sends:
         return
@@ -68,8 +72,9 @@ def _faults(name: str, check: Callable[[], Iterator[Fault]]) -> list[Fault]:
 
 
 def _stands(fault: Fault) -> bool:
+    reason = visible(fault.words)[: said.MOST].strip()  # a hold takes no other, and what is wrong must not be too long
     try:
-        if holds.hold_once(actor=SYSTEM, scope=fault.scope, reason=fault.words):
+        if holds.hold_once(actor=SYSTEM, scope=fault.scope, reason=reason):
             log.critical("%s Nothing is sent from now on.", fault.words)
     except Exception:
         # A ledger that takes no entry lets nothing be sent either: what is not on record does not happen.
@@ -95,7 +100,8 @@ def _fence() -> Iterator[Fault]:
 
 def _guards() -> Iterator[Fault]:
     if missing := [*of_the_ledger.missing(connection), *of_failovers.missing(connection)]:
-        yield Fault(f"The database lacks its guards: {', '.join(missing)}.")
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        yield Fault(f"The database lacks its guards: {', '.join(missing[:NAMED])}{more}.")
 
 
 def _durability() -> Iterator[Fault]:

@@ -313,6 +313,16 @@ def test_a_check_that_stumbles_is_a_reason_to_hold(monkeypatch: pytest.MonkeyPat
     assert standing() == ["The check of guards failed (ZeroDivisionError); the log of the desk says how."]
 
 
+def test_a_fault_that_is_too_long_or_ugly_for_a_hold_holds_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    faults = [selfcheck.Fault("A file called \u202eterces " + "says so and " * 300)]
+    monkeypatch.setitem(selfcheck.CHECKS, "guards", ("", lambda: iter(faults)))
+    selfcheck.look()
+    selfcheck.look()
+    [reason] = standing()
+    assert reason.startswith("A file called ")
+    assert "\u202e" not in reason
+
+
 def test_of_two_that_find_the_same_one_writes_it_down() -> None:
     drop("one_open_failover_per_relationship")
     selfcheck.look()
@@ -366,6 +376,16 @@ def test_without_a_home_and_without_a_setting_nothing_knows_how_far_it_came(
     selfcheck.look()
     assert "Nothing outside of the database knows how far" in standing()[0]
     assert "FENCE_FILE is not set" in standing()[0]
+
+
+def test_a_process_that_does_not_send_needs_no_place_for_the_fence(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.FENCE_FILE = ""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000_000)
+    selfcheck.look(sends=False)
+    assert standing() == []
 
 
 def test_a_ledger_that_takes_no_entry_is_no_reason_to_fall_over() -> None:
