@@ -114,6 +114,8 @@ def _ledger(site: Site) -> list[dict[str, Any]]:
     assert there.get(head["seq"], b"") == bytes(head["hash"]) or not head["seq"], "the ledger's head is no entry of it"
     for entry in entries:
         payload = json.loads(entry["payload"])
+        copied = (payload["tag"], payload["object"]) == (entry["tag"], entry["object"])
+        assert copied, f"the columns of entry {entry['seq']} say something else than its text"
         entry |= {"at": _moment(payload["at"]), "detail": payload["detail"]}
     return entries
 
