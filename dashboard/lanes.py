@@ -52,11 +52,13 @@ class Lanes:
     def put(self, cluster: int, what: Hashable, work: Callable[[], object]) -> None:
         """Have it done, at the end of the cluster's line. Nothing when it is there already, or under way."""
         with self._changed:
-            if self._closed or what in self._known:
+            if self._closed:
                 return
-            self._known.add(what)
-            self._lines.setdefault(cluster, deque()).append(_Piece(cluster, what, work))
-            self._call_somebody()
+            if what not in self._known:
+                self._known.add(what)
+                self._lines.setdefault(cluster, deque()).append(_Piece(cluster, what, work))
+            if self._lines:  # also when it stands there already: whoever was called for it may never have come
+                self._call_somebody()
 
     def close(self, *, forget: bool) -> None:
         """Take nothing more, and wait for what is under way; what stands in line is done first, or forgotten."""
@@ -73,13 +75,17 @@ class Lanes:
             self._changed.notify()
         elif len(self._threads) < self._prompt + self._waiting:
             thread = threading.Thread(target=self._live, name=f"{self._name}-{len(self._threads)}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the machine gives no more; those that there are go on, and the next call asks again
+                log.exception("No thread could be begun")
+                return
             self._threads.append(thread)
-            thread.start()
 
     def _live(self) -> None:
         while piece := self._next():
-            close_old_connections()
             try:
+                close_old_connections()
                 piece.work()
             except Exception:
                 log.exception("A step failed: %s", piece.what)

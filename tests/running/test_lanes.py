@@ -84,3 +84,23 @@ def test_what_stands_in_line_at_the_end_is_forgotten_or_done(forget, times):
     under_way.go.set()
     end.join(60)
     assert (under_way.times, in_line.times) == (1, times)
+
+
+def test_work_for_which_no_thread_could_be_begun_is_done_when_it_is_asked_for_again(monkeypatch):
+    begin, refused = threading.Thread.start, []
+
+    def start(thread: threading.Thread) -> None:
+        if not refused and thread.name.startswith("test-"):
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")  # as CPython says when the machine gives none
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    lanes, gate = Lanes("test", prompt=1, waiting=1), Gate()
+    gate.go.set()
+    lanes.put(1, "same", gate)
+    assert refused
+    lanes.put(1, "same", gate)
+    assert gate.began.wait(60)
+    lanes.close(forget=False)
+    assert gate.times == 1
