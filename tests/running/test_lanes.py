@@ -87,7 +87,8 @@ def test_what_stands_in_line_at_the_end_is_forgotten_or_done(forget, times):
 
 
 def test_work_for_which_no_thread_could_be_begun_is_done_when_it_is_asked_for_again(monkeypatch):
-    begin, refused = threading.Thread.start, []
+    begin = threading.Thread.start
+    refused: list[threading.Thread] = []
 
     def start(thread: threading.Thread) -> None:
         if not refused and thread.name.startswith("test-"):
