@@ -7,9 +7,10 @@ CLOCK_BOOTTIME and `time.sleep` of the standard library.
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from unittest import mock
 
@@ -66,9 +67,16 @@ def in_force(clock: OneClock, sleep: Callable[[float], None]) -> Iterator[None]:
             yield
     finally:
         if connection.vendor == "sqlite":
-            connection.connection.create_function("strftime", -1, None)  # the built-in one is there again
+            connection.connection.create_function("strftime", -1, _the_real_one)
         else:
             connection.connection.execute("RESET search_path")
+
+
+def _the_real_one(*arguments: str) -> str:
+    """What the built-in function says. (One that was overridden cannot be had back on its connection.)"""
+    with closing(sqlite3.connect(":memory:")) as elsewhere:
+        told: str = elsewhere.execute(f"SELECT strftime({', '.join('?' * len(arguments))})", arguments).fetchone()[0]
+    return told
 
 
 def _strftime(clock: OneClock) -> Callable[..., str]:
