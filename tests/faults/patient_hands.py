@@ -7,8 +7,9 @@ from datetime import timedelta
 
 from tests.faults import hands  # sets Django up
 
-from dashboard.failovers import execution  # isort: skip
+from dashboard.failovers import clockwork, execution  # isort: skip
 
 if __name__ == "__main__":
-    execution.TIMING = replace(execution.TIMING, user_timeout=timedelta(0))
+    patient = replace(clockwork.TIMING, user_timeout=timedelta(0))
+    vars(execution)["TIMING"] = patient
     hands.main()

@@ -20,8 +20,8 @@ def test_the_window_is_checked_in_the_stream_for_each_request_anew():
     net = Wire(addresses=LOOPBACK, pin=None)
     transport = WireTransport(net, Trust.ca(authority().pem).context())
 
-    def post(server_url: str, **limits: float) -> int:
-        net.limit(deadline=boottime() + 20, **limits)
+    def post(server_url: str, send_by: float | None = None) -> int:
+        net.limit(deadline=boottime() + 20, send_by=send_by)
         response = transport.handle_request(httpx.Request("POST", f"{server_url}/x", content=b"body"))
         response.read()
         return response.status_code
