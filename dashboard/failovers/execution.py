@@ -267,7 +267,7 @@ def _not_sent(failover: Failover, mine: str, words: str) -> None:
             sent_at=None,
             sender="",
             ended_at=now,
-            outcome_words=f"{target} could not be reached in {attempts} attempts. {words} Nothing was sent.",
+            outcome_words=f"Make-writable never left for {target} in {attempts} attempts. {words} Nothing was sent.",
         )
 
 
