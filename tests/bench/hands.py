@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import django
+from tests.faults import hands  # sets Django up
 
-django.setup()
-
-from dashboard.accounts import people  # noqa: E402
-from dashboard.accounts.models import User  # noqa: E402
-from dashboard.accounts.people import actor_of  # noqa: E402
-from dashboard.audit.chain import SYSTEM, cli  # noqa: E402
-from dashboard.failovers import asking, reading  # noqa: E402
-from dashboard.fleet import registry  # noqa: E402
-from dashboard.fleet.models import Relationship  # noqa: E402
+from dashboard.fleet.models import Relationship  # isort: skip
 
 
 def furnish(manifest: str) -> None:
-    """The cast and every cluster, each asked who it is, as `manage.py cluster add` does it."""
-    for name, role in (("a.rivera", "operator"), ("k.osei", "approver")):
-        people.add(name, roles=[role], password="demo", actor=SYSTEM)
-    for it in json.loads(Path(manifest).read_text())["clusters"]:
-        tokens = {"reader_token": it["reader_token"], "executor_token": it["executor_token"]}
-        registry.add(it["name"], it["url"], actor=cli(), ca=Path(it["ca_file"]).read_text(), **tokens)
+    """The cast and every cluster."""
+    hands.cast()
+    hands.register(json.loads(Path(manifest).read_text())["clusters"])
 
 
 def ask(count: str) -> dict[str, Any]:
@@ -47,16 +35,7 @@ def _able(count: int) -> list[Relationship]:
 
 
 def _ask(rows: list[Relationship]) -> dict[str, Any]:
-    user = User.objects.get(username="a.rivera")
-    asked = asking.request(
-        user=user,
-        actor=actor_of(user),
-        relationships=rows,
-        typed=reading.expected_typing(rows),
-        reason="The first site lost its power.",
-        ticket="",
-        nonce=uuid.uuid4(),
-    )
+    asked = hands.ask(rows)
     items = asked.failovers.select_related("request", "relationship__cluster")
     return {
         "number": asked.number,

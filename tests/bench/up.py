@@ -23,27 +23,19 @@ from cryptography.fernet import Fernet
 from tests.bench.browser import Browser
 from tests.postgres import running_postgres
 from tests.running.processes import (
+    PROGRAMS,
     ROOT,
     Program,
     bare_environ,
-    children_of,
-    command_of,
     eventually,
     family_of,
     free_port,
     free_ports,
     manage,
+    program_of,
     running,
 )
 
-PROGRAMS = {
-    "redis": "unixsocket",
-    "web": "gunicorn dashboard.wsgi",
-    "worker-send": "--queues send",
-    "worker-observe": "--queues observe",
-    "sweep": "manage.py sweep",
-    "relay": "manage.py relay",
-}
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -75,8 +67,7 @@ class Up:
     # ── Processes ──
 
     def pid_of(self, name: str) -> int | None:
-        found = [pid for pid in children_of(self.desk.pid) if PROGRAMS[name] in command_of(pid)]
-        return found[0] if found else None
+        return program_of(self.desk.pid, name)
 
     def cpu(self) -> dict[str, float]:
         """Seconds of processor time so far, by program."""

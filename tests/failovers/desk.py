@@ -20,9 +20,10 @@ from dashboard.accounts.people import actor_of
 from dashboard.database import database_now
 from dashboard.failovers import asking, closing, conduct, execution, guards, reading
 from dashboard.failovers.models import Decision, Failover, Heartbeat, Policy, Request, Review
-from dashboard.fleet import access, observe
+from dashboard.fleet import observe
 from dashboard.fleet.models import Cluster, Observation, Relationship
-from dashboard.simulator import ManualClock, World, scenarios, transport
+from dashboard.simulator import ManualClock, World, scenarios
+from tests.fleet.lookout import register
 
 REASON = "dc1-prod lost power in row C at 02:53."
 
@@ -39,20 +40,7 @@ class Desk:
         self.row = Relationship.objects.get(relationship_id=self.sim.id)
 
     def register(self, name: str) -> Cluster:
-        sim = self.world.clusters[name]
-        url = f"https://{name}.example:8000"
-        access.through(url, transport(sim))
-        return Cluster.objects.create(
-            name=name,
-            url=url,
-            uuid=sim.uuid,
-            reported_name=sim.name,
-            core_version=sim.version,
-            trust_kind="ca",
-            certificate="",
-            reader_token=access.seal("reader", sim.uuid, sim.reader_token),
-            executor_token=access.seal("executor", sim.uuid, sim.executor_token),
-        )
+        return register(self.world.clusters[name])
 
     def read(self) -> None:
         """One reading of the whole cluster, as the sweep hands it out."""

@@ -78,11 +78,16 @@ def observe(clusters: list[str] | None = None) -> None:
 
 def request(paths: list[str], by: str = "a.rivera", mode: str = "unplanned", nonce: str = "") -> dict[str, Any]:
     """Ask for these target paths, `/dr/finance` or `dr-003:/dr/0001` where several clusters have the same."""
+    clusters = {path.rpartition(":")[0] or _row(path).cluster.name for path in paths}
+    observe(sorted(clusters))  # as after "Read again": a request rests on fresh facts
+    asked = ask([_row(path) for path in paths], by, mode, nonce)
+    items = list(asked.failovers.order_by("position"))
+    return {"request": asked.pk, "number": asked.number, "digest": asked.digest, "failovers": [f.pk for f in items]}
+
+
+def ask(rows: list[Relationship], by: str = "a.rivera", mode: str = "unplanned", nonce: str = "") -> Request:
     user = _user(by)
-    for cluster in {_row(path).cluster_id for path in paths}:  # as after "Read again": a request rests on fresh facts
-        fleet_observe.observe(cluster)
-    rows = [_row(path) for path in paths]
-    asked = asking.request(
+    return asking.request(
         user=user,
         actor=actor_of(user),
         relationships=rows,
@@ -92,8 +97,6 @@ def request(paths: list[str], by: str = "a.rivera", mode: str = "unplanned", non
         mode=mode,
         nonce=uuid.UUID(nonce) if nonce else uuid.uuid4(),
     )
-    items = list(asked.failovers.order_by("position"))
-    return {"request": asked.pk, "number": asked.number, "digest": asked.digest, "failovers": [f.pk for f in items]}
 
 
 def _row(path: str) -> Relationship:

@@ -10,7 +10,6 @@ import random
 import sys
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,16 +21,14 @@ from tests.faults import hands  # sets Django up
 
 from django.db import connection  # isort: skip
 
-from dashboard.accounts.people import actor_of
 from dashboard.audit import chain, triggers
 from dashboard.audit.models import Entry
 from dashboard.database import database_now
-from dashboard.failovers import asking, execution, guards, reading
+from dashboard.failovers import execution, guards
 from dashboard.failovers.lifecycle import Refused, State
 from dashboard.failovers.models import Failover, Request
-from dashboard.fleet import access
-from dashboard.fleet.models import Cluster
-from dashboard.simulator import ManualClock, World, scenarios, transport
+from dashboard.simulator import ManualClock, World, scenarios
+from tests.fleet.lookout import register
 
 PER_CLUSTER = 8  # below AT_ONCE: those that were sent stay under way
 FROZEN = [guard for guard in guards.GUARDS if guard.table == "failovers_request" and guard.event == "UPDATE"]
@@ -43,9 +40,9 @@ Act = Callable[[], Any]
 
 def main(rounds: int, seed: str) -> None:
     world = scenarios.large(-(-rounds // PER_CLUSTER), PER_CLUSTER, clock=ManualClock())
-    for name, cluster in world.clusters.items():
+    for cluster in world.clusters.values():
         if cluster.listens:
-            _register(name, cluster)
+            register(cluster)
     hands.observe()
     reached: Counter[str] = Counter()
     targets = [relationship.target for relationship in world.relationships.values()]
@@ -58,22 +55,6 @@ def main(rounds: int, seed: str) -> None:
                 raise SystemExit(f"Round {number} of seed {seed}: {error}") from error
     assert chain.verify().ok
     print(json.dumps(reached))
-
-
-def _register(name: str, sim: Any) -> None:
-    url = f"https://{name}.example:8000"
-    access.through(url, transport(sim))
-    Cluster.objects.create(
-        name=name,
-        url=url,
-        uuid=sim.uuid,
-        reported_name=sim.name,
-        core_version=sim.version,
-        trust_kind="ca",
-        certificate="",
-        reader_token=access.seal("reader", sim.uuid, sim.reader_token),
-        executor_token=access.seal("executor", sim.uuid, sim.executor_token),
-    )
 
 
 def _play(chance: random.Random, path: str, world: World, threads: ThreadPoolExecutor) -> str:
@@ -98,16 +79,7 @@ def _play(chance: random.Random, path: str, world: World, threads: ThreadPoolExe
 
 
 def _request(path: str) -> tuple[int, int]:
-    user, row = hands._user("a.rivera"), hands._row(path)
-    made = asking.request(
-        user=user,
-        actor=actor_of(user),
-        relationships=[row],
-        typed=reading.expected_typing([row]),
-        reason="A machine of the test needs it now.",
-        ticket="",
-        nonce=uuid.uuid4(),
-    )
+    made = hands.ask([hands._row(path)])
     return made.pk, made.failovers.get().pk
 
 

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
+PROGRAMS = {
+    "redis": "unixsocket",
+    "web": "gunicorn dashboard.wsgi",
+    "worker-send": "--queues send",
+    "worker-observe": "--queues observe",
+    "sweep": "manage.py sweep",
+    "relay": "manage.py relay",
+}
+"""What `manage.py up` starts, and what each is known by in its command."""
 
 
 def eventually(ask: Callable[[], T | None], *, within: float = 60.0) -> T:
@@ -57,6 +66,12 @@ def command_of(pid: int) -> str:
     with suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     return ""
+
+
+def program_of(up: int, name: str) -> int | None:
+    """Which child of that `manage.py up` is the program of PROGRAMS; None while there is none."""
+    found = [pid for pid in children_of(up) if PROGRAMS[name] in command_of(pid)]
+    return found[0] if found else None
 
 
 def environment_of(pid: int) -> dict[str, str]:

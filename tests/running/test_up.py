@@ -19,16 +19,16 @@ import httpx
 import pytest
 
 from tests.running.processes import (
+    PROGRAMS,
     Program,
     bare_environ,
-    children_of,
-    command_of,
     environment_of,
     eventually,
     family_of,
     free_port,
     free_ports,
     manage,
+    program_of,
     running,
     runs,
 )
@@ -37,15 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.faults
-
-PROGRAMS = {
-    "redis": "unixsocket",
-    "web": "gunicorn dashboard.wsgi",
-    "worker-send": "--queues send",
-    "worker-observe": "--queues observe",
-    "sweep": "manage.py sweep",
-    "relay": "manage.py relay",
-}
 
 
 class Desk:
@@ -57,8 +48,7 @@ class Desk:
         return httpx.get(self.url + path, timeout=30).raise_for_status().text
 
     def pid_of(self, name: str) -> int | None:
-        found = [pid for pid in children_of(self.program.pid) if PROGRAMS[name] in command_of(pid)]
-        return found[0] if found else None
+        return program_of(self.program.pid, name)
 
     def manage(self, *arguments: str, **other: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(manage(*arguments), env=self.environ | other, capture_output=True, text=True, check=False)
