@@ -69,14 +69,17 @@ def _play(tree: Path, database: Path, *, nights: int, focus: dict[str, Any], con
 
 
 def _switched_off(tree: Path, mutant: Mutant) -> dict[Path, tuple[str, os.stat_result]]:
-    """Makes the edits; returns what the files were."""
+    """Makes the edits, all of them or none; returns what the files were."""
     before: dict[Path, tuple[str, os.stat_result]] = {}
+    after: dict[Path, str] = {}
     for name, old, new in mutant.edits:
         file = tree / name
-        text = file.read_text()
+        before.setdefault(file, (file.read_text(), file.stat()))
+        text = after.get(file, before[file][0])
         assert text.count(old) == 1, f"{mutant.name} no longer fits {name}: {text.count(old)} times {old!r}"
-        before.setdefault(file, (text, file.stat()))
-        file.write_text(text.replace(old, new))
+        after[file] = text.replace(old, new)
+    for file, text in after.items():
+        file.write_text(text)
     return before
 
 
