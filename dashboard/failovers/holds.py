@@ -48,13 +48,15 @@ def hold(*, actor: Actor, scope: str, reason: str, user: User | None = None) -> 
     return made
 
 
-def hold_once(*, actor: Actor, scope: str, reason: str) -> bool:
-    """As `hold`, unless one with this reason stands already: of many that find the same, one writes it down."""
+def hold_once(*, actor: Actor, scope: str, reason: str, user: User | None = None) -> bool:
+    """As `hold`, unless one with this reason stands already: of many that find the same, and of two clicks, one writes
+    it down."""
+    reason = said.reason(reason, tag="hold.refused")
     with transaction.atomic():
         Head.objects.select_for_update().get(pk=1)  # whoever records waits here, so that they see each other's holds
         if standing(scope).filter(reason=reason).exists():
             return False
-        hold(actor=actor, scope=scope, reason=reason)
+        hold(actor=actor, scope=scope, reason=reason, user=user)
     return True
 
 

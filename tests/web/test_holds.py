@@ -72,6 +72,12 @@ def test_an_approver_or_an_admin_holds_with_a_reason_and_nothing_else(
     assert (entry.record["actor"]["account"], entry.object) == (user.username, f"hold:{stored or 'all'}")
 
 
+def test_a_form_that_is_sent_twice_is_one_hold(pair: Lookout, cast: Cast) -> None:
+    assert [hold(cast.lind).status_code, hold(cast.lind, reason=f" {WHY} ").status_code] == [303, 303]
+    assert standing() == [("dr", WHY, cast.lind.person.label)]
+    assert Entry.objects.filter(tag="hold.set").count() == 1
+
+
 @pytest.mark.parametrize("who", ["rivera", "okafor", "viewer"])
 def test_others_read_what_is_held_and_have_no_form(pair: Lookout, cast: Cast, who: str) -> None:
     user = getattr(cast, who)

@@ -52,7 +52,7 @@ def _hold(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     try:
         scope = _chosen(form["scope"], user)
-        holds.hold(actor=actor(request), scope=scope, reason=form["reason"], user=user)
+        holds.hold_once(actor=actor(request), scope=scope, reason=form["reason"], user=user)
     except Refused as refused:
         record_refusal(request, refused, object=f"hold:{visible(form['scope'])[:64]}")
         return _page(request, typed=form, error=refused)
