@@ -23,6 +23,8 @@ _LONGEST = 500
 def record(user: User, ip: str, *, route: str, why: str, words: str) -> None:
     """Count a refusal, and tell of it unless there was an entry in the last minute. In a transaction of its own."""
     with transaction.atomic():
+        # Before the ledger: of a row that is changed twice PostgreSQL locks the account at COMMIT, for its foreign key.
+        User.objects.select_for_update(of=("self",), no_key=True).get(pk=user.pk)
         now = database_now()
         rows = AccessRefusals.objects.select_for_update()
         row, _made = rows.get_or_create(account=user, route=route[:64], why=why)

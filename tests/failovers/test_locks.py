@@ -15,6 +15,7 @@ from django.db import InternalError, OperationalError, connection, connections, 
 from django.test.utils import CaptureQueriesContext
 
 from dashboard import database
+from dashboard.accounts import refusals
 from dashboard.audit import chain
 from dashboard.audit.models import Head
 from dashboard.database import database_now
@@ -316,3 +317,13 @@ def test_whoever_stands_still_with_the_ledger_in_hand_does_not_keep_it(desk, mon
         over.set()
     with pytest.raises(InternalError, match="idle-in-transaction"):
         frozen.result()
+
+
+def test_a_refusal_that_is_recorded_and_a_change_of_the_account_do_not_wait_for_each_other(desk, cast):
+    user = cast.rivera
+    with transaction.atomic():
+        type(user).objects.select_for_update().get(pk=user.pk)
+        refused = Aside(lambda: refusals.record(user, "127.0.0.1", route="x", why="role", words="No."))
+        assert refused.waits()
+        chain.append("audit.tried", actor=chain.SYSTEM)
+    refused.result()
