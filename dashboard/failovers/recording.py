@@ -39,7 +39,7 @@ def prove() -> None:
         try:
             with transaction.atomic():
                 chain.append("audit.tried", actor=SYSTEM)
-                raise _TakenBack
+                raise _TakenBack  # noqa: TRY301 - this is how an atomic block is taken back
         except _TakenBack:
             Heartbeat.objects.update_or_create(driver="ledger", defaults={"at": database_now()})
     except Exception:

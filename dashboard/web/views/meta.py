@@ -40,8 +40,8 @@ def health(request: HttpRequest) -> JsonResponse:
     """200 when pages can be made, else 503, with one word for monitors: `ok`, `late` (the sweep does not come round, or
     the ledger takes no entry), `held`, `down`. Only 503 says that restarting the web server could help.
 
-    Anybody may ask, so it costs at most three queries in EVERY seconds, however often it is asked, and for whoever shows
-    a session that session. An admin or auditor who is signed in learns the rest: see `_details`.
+    Anybody may ask, so it costs at most three queries in EVERY seconds, however often it is asked, and for whoever
+    shows a session that session. An admin or auditor who is signed in learns the rest: see `_details`.
     """
     word = _judged()
     if word == "down":
