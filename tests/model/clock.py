@@ -7,10 +7,9 @@ CLOCK_BOOTTIME and `time.sleep` of the standard library.
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from unittest import mock
 
@@ -50,7 +49,8 @@ class OneClock(ManualClock):
 
 @contextmanager
 def in_force(clock: OneClock, sleep: Callable[[float], None]) -> Iterator[None]:
-    """Inside a transaction that is rolled back."""
+    """Inside a transaction that is rolled back. On SQLite, a built-in function that was overridden cannot be had back:
+    the connection must be closed before anybody else uses it."""
     connection.ensure_connection()
     if connection.vendor == "sqlite":
         connection.connection.create_function("strftime", -1, _strftime(clock))
@@ -66,17 +66,8 @@ def in_force(clock: OneClock, sleep: Callable[[float], None]) -> Iterator[None]:
         with mock.patch.object(time, "clock_gettime", clock_gettime), mock.patch.object(time, "sleep", sleep):
             yield
     finally:
-        if connection.vendor == "sqlite":
-            connection.connection.create_function("strftime", -1, _the_real_one)
-        else:
+        if connection.vendor == "postgresql":
             connection.connection.execute("RESET search_path")
-
-
-def _the_real_one(*arguments: str) -> str:
-    """What the built-in function says. (One that was overridden cannot be had back on its connection.)"""
-    with closing(sqlite3.connect(":memory:")) as elsewhere:
-        told: str = elsewhere.execute(f"SELECT strftime({', '.join('?' * len(arguments))})", arguments).fetchone()[0]
-    return told
 
 
 def _strftime(clock: OneClock) -> Callable[..., str]:

@@ -28,7 +28,7 @@ _number = cache(lambda below: st.integers(0, below - 1))
     phases=(Phase.generate, Phase.shrink),
 )
 @given(data=st.data())
-def test_nothing_that_may_happen_in_a_night_breaks_the_protocol(db: Any, data: st.DataObject) -> None:
+def test_nothing_that_may_happen_in_a_night_breaks_the_protocol(a_connection: None, data: st.DataObject) -> None:
     story: list[str] = []
 
     def pick(options: Sequence[Any]) -> Any:

@@ -19,7 +19,7 @@ def _first(options: Any) -> Any:
 
 
 @pytest.fixture
-def night(db: Any) -> Iterator[Night]:
+def night(a_connection: None) -> Iterator[Night]:
     """One person approves here."""
     with stage() as clock:
         made = Night(clock, _first, [])
