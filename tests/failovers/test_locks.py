@@ -250,8 +250,10 @@ def test_a_sender_whose_database_goes_away_in_its_intent_sends_nothing_and_waits
             sending = Aside(lambda: execution.execute(failover.pk))
             assert sending.waits()
             _let_in("false")
-            cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-            assert _ask(cut + " AND pid IN (SELECT pid FROM pg_locks WHERE NOT granted)")
+            assert _ask(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid IN (SELECT pid FROM pg_locks WHERE NOT granted)"
+            )
             _until(lambda: "does not take what is known" in caplog.text or sending.over)
     finally:
         _let_in("true")
