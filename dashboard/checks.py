@@ -262,6 +262,18 @@ def _judge_schema(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         yield _error(12, "The database of DATABASE_URL is older than this program.", "Run: manage.py migrate")
+    newest: dict[str, str] = {}
+    for app, name in executor.loader.disk_migrations:
+        newest[app] = max(name, newest.get(app, ""))
+    # A program of yesterday knows nothing of a rule that came since, and must not send past it. Only names after the
+    # newest count: older ones may have been squashed.
+    for app, name in sorted(executor.loader.applied_migrations):
+        if app in newest and name > newest[app]:
+            yield _error(
+                17,
+                f"The database of DATABASE_URL is newer than this program: it has {app} {name}.",
+                "Start the version that migrated it, or put back the backup that was made before.",
+            )
 
 
 def _error(number: int, message: str, hint: str) -> Error:

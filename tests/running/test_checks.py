@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
 
 from dashboard import checks
 from dashboard.audit import guards
@@ -168,6 +169,22 @@ def test_a_database_older_than_the_program_is_refused() -> None:
         cursor.execute("DELETE FROM django_migrations WHERE app = 'failovers'")
     with pytest.raises(ImproperlyConfigured, match="older than this program"):
         checks.refuse_to_start(role="sweep")
+
+
+@pytest.mark.django_db
+def test_a_database_newer_than_the_program_is_refused() -> None:
+    """Somebody went back to yesterday's program, which does not know a rule that has come since."""
+    MigrationRecorder(connection).record_applied("failovers", "9999_a_rule_of_tomorrow")
+    with pytest.raises(ImproperlyConfigured, match="newer than this program: it has failovers 9999_a_rule_of_tomorrow"):
+        checks.refuse_to_start(role="worker-send")
+
+
+@pytest.mark.django_db
+def test_migrations_that_were_squashed_or_are_of_a_package_that_went_are_no_newer_ones(settings: Settings) -> None:
+    settings.CHECKPOINT_KEY = KEY
+    MigrationRecorder(connection).record_applied("failovers", "0000_squashed_since")
+    MigrationRecorder(connection).record_applied("gone", "9999_of_nobody")
+    checks.refuse_to_start(role="up")
 
 
 @pytest.mark.django_db
