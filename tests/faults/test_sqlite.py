@@ -1,20 +1,16 @@
-"""SQLite is locked by somebody else, or its disk is full."""
+"""SQLite is locked by somebody else."""
 
 from __future__ import annotations
 
-import shutil
 import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
-from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.faults.auditor import audit
-from tests.faults.disk import full, small_disk
 from tests.faults.site import Site, is_stopped, wait_for
 from tests.faults.worlds import paths, quick
 
@@ -67,53 +63,8 @@ def test_an_answer_that_the_locked_database_does_not_take_is_written_down_when_i
     audit(site)
 
 
-@pytest.fixture
-def small(tmp_path: Path, ground: Path) -> Iterator[Path]:
-    """A database on a disk of its own, with little room."""
-    with small_disk(tmp_path / "disk") as disk:
-        shutil.copyfile(ground, disk / "desk.sqlite3")
-        yield disk / "desk.sqlite3"
-
-
-@pytest.mark.row("F26")
-def test_without_room_for_the_intent_nothing_is_sent_and_with_room_again_it_is(make_site, small):
-    """The sender stands before its intent when the last byte is taken. SQLite then ends the transaction by itself."""
-    site = make_site(database=f"sqlite:///{small}", world=quick(), scale=SCALE)
-    site.redis()
-    failover = site.approved(*paths(site.world))
-    sender = site.hands(CRASH_AT="send.before_intent:1:STOP")
-    sender.begin("execute", failover=failover)
-    wait_for("the sender", lambda: is_stopped(sender.child))
-    before = site.query("SELECT count(*) AS entries FROM audit_entry")
-    with _no_room(small):
-        sender.child.send_signal(signal.SIGCONT)
-        sender.finish()
-        assert "nothing is sent" in dict(site.logs())["hands.log"]
-        assert (site.posts, site.state(failover)) == ([], "approved")
-        assert site.failover(failover)["attempts"] == 0
-        assert site.query("SELECT count(*) AS entries FROM audit_entry") == before
-        site.sweep()
-        site.web()
-        wait_for("the sweep", lambda: "database or disk is full" in dict(site.logs())["sweep.log"])
-        told = httpx.get(f"{site.url}/", cookies={"session": "a" * 32}, timeout=60)
-        assert told.status_code in (302, 503)  # it may still be read, or not even that; it is never an error of ours
-        assert site.posts == []
-    site.see(failover, "succeeded")
-    assert len(site.posts) == 1
-    audit(site)
-
-
 def _says(site: Site, log: str, words: str) -> bool:
     return words in dict(site.logs())[log]
-
-
-@contextmanager
-def _no_room(database: Path) -> Iterator[None]:
-    """Neither in the file nor in its journal, which has just been emptied."""
-    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
-        assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
-        with full(database.parent):
-            yield
 
 
 @contextmanager
