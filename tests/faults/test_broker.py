@@ -97,14 +97,14 @@ def test_fifty_approvals_are_answered_and_sent_while_the_broker_is_frozen(make_s
 
 
 @pytest.mark.row("F5")
-def test_forty_failovers_are_done_after_the_broker_forgot_every_bell(make_site):
-    site = make_site(world=quick(5, clusters=8), scale=UNHURRIED)
+def test_two_hundred_failovers_are_done_after_the_broker_forgot_every_bell(make_site):
+    site = make_site(world=quick(5, clusters=40), scale=UNHURRIED)
     site.redis()
     asked = site.asked(*paths(site.world))
     site.act("approve", request=asked["request"])
     site.act("hush")
     with _broker(site) as broker:
-        assert broker.llen(QUEUE) == 40
+        assert broker.llen(QUEUE) == 200
         broker.flushall()
     site.worker()
     site.sweep()
@@ -113,24 +113,24 @@ def test_forty_failovers_are_done_after_the_broker_forgot_every_bell(make_site):
 
 
 @pytest.mark.row("F6")
-def test_forty_failovers_are_done_while_the_broker_dies_ten_times(make_site):
-    site = make_site(world=quick(6, clusters=8), scale=UNHURRIED)
+def test_two_hundred_failovers_are_done_while_the_broker_dies_ten_times(make_site):
+    site = make_site(world=quick(6, clusters=40), scale=UNHURRIED)
     everything = paths(site.world)
-    forty = [path for at, path in enumerate(everything) if at % 6]
+    most = [path for at, path in enumerate(everything) if at % 6]
     broker = site.redis()
     site.worker()
     sweep = site.sweep()
-    asked = site.asked(*forty)
+    asked = site.asked(*most)
     site.act("approve", request=asked["request"])
     for deaths in range(1, 11):
-        wait_for(f"{4 * deaths - 3} sent", partial(_sent, site, 4 * deaths - 3), 180)
+        wait_for(f"{19 * deaths} sent", partial(_sent, site, 19 * deaths), 180)
         site.stop(broker, signal.SIGKILL)
         broker = site.redis()
     _all_succeed(site, asked["failovers"])
     audit(site)
     site.stop(sweep)
     _worker_takes_bells(site, everything[0])
-    assert len(site.posts) == 41
+    assert len(site.posts) == 201
 
 
 def _sent(site: Site, least: int) -> bool:
