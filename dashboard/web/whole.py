@@ -244,6 +244,20 @@ class Whole:
     # ── Then and now ──
 
     @cached_property
+    def held(self) -> list[str]:
+        """Names of the target clusters that are held."""
+        return sorted({course.target for course in self.courses if course.situation.held})
+
+    @property
+    def held_words(self) -> str:
+        return listed(self.held)
+
+    @property
+    def all_held(self) -> bool:
+        """Whether an approval could start nothing at all."""
+        return self.held == self.targets
+
+    @cached_property
     def situations(self) -> list[Situation]:
         return reading.situations(self.failovers, now=self.now)
 

@@ -11,8 +11,9 @@ from django.db import connection
 from django.db.models import F
 
 from dashboard.accounts.models import Group, User
+from dashboard.audit.chain import SYSTEM
 from dashboard.audit.models import Entry
-from dashboard.failovers import guards
+from dashboard.failovers import guards, holds
 from dashboard.failovers.lifecycle import State
 from dashboard.failovers.models import Decision, Failover, Policy, Request
 from dashboard.fleet.models import Relationship
@@ -334,6 +335,26 @@ def test_a_tick_is_taken_away_only_when_other_facts_changed(desk, changed, cast)
     desk.sim.settings.replication_enabled = False
     desk.read()
     assert "#part-changes" in polled(client, root).content.decode()
+
+
+# ── Under a hold ──
+
+
+def test_an_approval_under_a_hold_is_told_to_start_nothing(desk, cast):
+    failover = STAGES["requested"](desk)
+    client = browser(cast.lind)
+    root = parsed(client.get(f"/failovers/{failover.number}/"))
+    assert "sends make-writable to dr at once" in root.one(id="part-buttons").text
+    holds.hold(scope="dr", reason="Maintenance until noon.", actor=SYSTEM)
+    part = parsed(polled(client, root))  # it came while the page was open
+    assert "Held: nothing is sent to dr." in part.text
+    assert "sends make-writable to dr at once" not in part.text
+    assert (part.one("button", id="approve").text, part.all("button", "danger")) == ("Approve, nothing starts", [])
+    decide(failover, cast.lind)
+    assert state(failover) == State.APPROVED
+    about = parsed(client.get(f"/failovers/{failover.number}/")).one(id="part-body").text
+    assert "When the hold is lifted, this failover ends" in about
+    assert "The checks run again" not in about
 
 
 # ── Whose approval, and how many ──

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from dashboard.audit.chain import SYSTEM
 from dashboard.audit.models import Entry
+from dashboard.failovers import holds
 from dashboard.failovers.lifecycle import State
 from dashboard.failovers.models import Failover, Request
 from dashboard.fleet.models import Relationship
@@ -282,6 +284,22 @@ def test_a_failover_among_several_has_a_page_without_the_decision(cast, rows):
     assert f"/failovers/{number}/" in {each.attrs.get("href") for each in root.one("p", "crumb").all("a")}
     for place in ("0x", "5", "999"):
         assert browser(cast.osei).get(f"/failovers/{number}/{place}/").status_code == 404
+
+
+def test_where_one_of_two_targets_is_held_it_is_named_and_the_others_can_start(sites, cast):
+    """Approving starts what is not held, so it stays possible, and is still the act that throws data away."""
+    rows = list(Relationship.objects.select_related("cluster").order_by("cluster__name"))
+    asked = sites.request(relationships=rows, typed="dr 1, far 1")
+    holds.hold(scope="far", reason="The floor is wet there.", actor=SYSTEM)
+    root = parsed(browser(cast.osei).get(f"/failovers/{asked.number}/"))
+    part = root.one(id="part-buttons")
+    assert "Held: nothing is sent to far." in part.text
+    assert part.one("button", id="approve").text == "Approve and start 2 failovers"
+    assert "Approving covers exactly these 2." in part.text
+    holds.hold(scope="dr", reason="And here, too.", actor=SYSTEM)
+    part = parsed(browser(cast.osei).get(f"/failovers/{asked.number}/")).one(id="part-buttons")
+    assert "Held: nothing is sent to dr and far." in part.text
+    assert part.one("button", id="approve").text == "Approve, nothing starts"
 
 
 # ── Following ──

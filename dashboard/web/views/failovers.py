@@ -22,7 +22,7 @@ from dashboard.failovers import closing, conduct
 from dashboard.failovers.lifecycle import Refused, Stale, State
 from dashboard.failovers.models import Decision, Failover, Request, Review
 from dashboard.fleet.models import Observation
-from dashboard.web import confirm, forms, parts
+from dashboard.web import confirm, forms, notices, parts
 from dashboard.web.guards import actor, kept, not_for, post_only, record_refusal, requires, signed_in
 from dashboard.web.live import cached_seen, live_answer, pulse
 from dashboard.web.parts import Sheet
@@ -86,6 +86,7 @@ def _sheet(request: HttpRequest, number: str, place: int = 0) -> Sheet:
             last_reading=Subquery(readings.order_by("-at", "-pk").values("pk")[:1]),
             last_vote=Subquery(votes.order_by("-pk").values("pk")[:1]),
             last_review=Subquery(reviews.order_by("-pk").values("pk")[:1]),
+            hold_acts=notices.facts(user)["hold_acts"],
         )
     )
     failovers = list(rows)
@@ -110,13 +111,13 @@ def _is_late(failover: Failover, now: datetime) -> bool:
 
 
 def _seen(sheet: Sheet) -> str:
-    """The version of all that the page shows, without reading it: rows, votes, reviews, readings. What time alone
-    changes is at most ten seconds old while something of it is open."""
+    """The version of all that the page shows, without reading it: rows, votes, reviews, readings, holds. What time
+    alone changes is at most ten seconds old while something of it is open."""
     shown: list[object] = [sheet.only, int(sheet.whole.now.timestamp()) // _AGES_AFTER]
     each: Any
     for each in sheet.whole.failovers:
         row, cluster = each.relationship, each.relationship.cluster
-        shown.append((each.version, each.last_vote, each.last_review, each.last_reading))
+        shown.append((each.version, each.last_vote, each.last_review, each.last_reading, each.hold_acts))
         shown.append((row.version, cluster.version, cluster.last_read_at))
     return parts.digest(repr(shown))
 
