@@ -181,7 +181,10 @@ def test_the_wall_goes_stale_by_its_own_clock_when_answers_stop(browser, desk):
     page.goto(desk.url + "/wall/")
     page.locator(".w-clusters, .w-grid").first.wait_for()
     stale = page.locator(".w-stale")
-    assert stale.evaluate("node => getComputedStyle(node).visibility") == "hidden"
+    # A desk that has just been started has read nothing yet, and says so.
+    page.wait_for_function(
+        "() => getComputedStyle(document.querySelector('.w-stale')).visibility === 'hidden'", timeout=60_000
+    )
     page.route("**/wall/live/**", lambda route: route.abort())
     page.wait_for_function(
         "() => getComputedStyle(document.querySelector('.w-stale')).visibility === 'visible'", timeout=90_000
