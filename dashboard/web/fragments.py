@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 0.1
 AWAY = 5.0
+TOGETHER = 2.0  # seconds for which a thread waits for what another one makes
 _PREFIX = "failover-desk:page:"
 
 
@@ -37,6 +38,7 @@ class Fragments:
             )
         self._away_until = clock()
         self._lock = threading.Lock()
+        self._makers = [threading.Lock() for _ in range(64)]
 
     def get(self, key: str) -> bytes | None:
         store = self._present()
@@ -57,6 +59,26 @@ class Fragments:
             store.set(_PREFIX + key, value, px=int(seconds * 1000))
         except (redis.RedisError, OSError) as error:
             self._stay_away(error)
+
+    def shared(self, key: str, make: Callable[[], bytes], *, seconds: float) -> bytes:
+        """What is kept under `key`, or what `make` gives, which is kept then.
+
+        Of the threads that miss at the same moment one makes it, and the others wait for that: when a page changes that
+        hundreds look at, each would else render it. Who has waited long enough makes it, too.
+        """
+        if (found := self.get(key)) is not None:
+            return found
+        maker = self._makers[hash(key) % len(self._makers)]
+        first = self._present() is not None and maker.acquire(timeout=TOGETHER)
+        try:
+            if first and (found := self.get(key)) is not None:
+                return found
+            made = make()
+            self.put(key, made, seconds=seconds)
+            return made
+        finally:
+            if first:
+                maker.release()
 
     def _present(self) -> redis.Redis | None:
         return self._redis if self._clock() >= self._away_until else None

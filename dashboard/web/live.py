@@ -124,11 +124,7 @@ def live_answer(
         answer = HttpResponse(render())
     else:
         key = f"html:{_digest(build(), region, seen, _rights(request))}"
-        body = fragments().get(key)
-        if body is None:
-            body = render().encode()
-            fragments().put(key, body, seconds=KEEP_FRAGMENT)
-        answer = HttpResponse(body)
+        answer = HttpResponse(fragments().shared(key, lambda: render().encode(), seconds=KEEP_FRAGMENT))
     if told:
         answer.write(told)
     if observed_age is not None:

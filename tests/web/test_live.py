@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -254,6 +256,43 @@ def test_without_an_address_everything_misses() -> None:
     store = Fragments("")
     store.put("a", b"x", seconds=60)
     assert store.get("a") is None
+
+
+def test_of_many_that_miss_at_once_one_makes_it_and_all_get_it(with_redis: str) -> None:
+    made: list[int] = []
+    all_make = threading.Barrier(4)
+
+    def make() -> bytes:
+        made.append(1)
+        with suppress(threading.BrokenBarrierError):
+            all_make.wait(0.5)  # as long as the others need to come here, if they do
+        return b"x"
+
+    with ThreadPoolExecutor(4) as four:
+        got = list(four.map(lambda _: fragments().shared("a", make, seconds=60), range(4)))
+    assert (got, made) == ([b"x"] * 4, [1])
+
+
+def test_nobody_waits_for_ever_for_what_another_one_makes(with_redis: str) -> None:
+    stuck, begun = threading.Event(), threading.Event()
+
+    def never() -> bytes:
+        begun.set()
+        stuck.wait(60)
+        return b"late"
+
+    with ThreadPoolExecutor(1) as other:
+        late = other.submit(fragments().shared, "a", never, seconds=60)
+        begun.wait(10)
+        assert fragments().shared("a", lambda: b"mine", seconds=60) == b"mine"
+        stuck.set()
+        assert late.result() == b"late"
+
+
+def test_what_fails_to_be_made_keeps_nobody_from_making_it(with_redis: str) -> None:
+    with pytest.raises(ZeroDivisionError):
+        fragments().shared("a", lambda: bytes(1 // 0), seconds=60)
+    assert fragments().shared("a", lambda: b"x", seconds=60) == b"x"
 
 
 def test_a_fragment_is_not_kept_for_ever(with_redis: str) -> None:
