@@ -354,6 +354,7 @@ def test_an_approval_under_a_hold_is_told_to_start_nothing(desk, cast):
     assert state(failover) == State.APPROVED
     about = parsed(client.get(f"/failovers/{failover.number}/")).one(id="part-body").text
     assert "When the hold is lifted, this failover ends" in about
+    assert "Waiting behind a hold" in about
     assert "The checks run again" not in about
 
 
