@@ -113,11 +113,11 @@ def _is_late(failover: Failover, now: datetime) -> bool:
 def _seen(sheet: Sheet) -> str:
     """The version of all that the page shows, without reading it: rows, votes, reviews, readings, holds. What time
     alone changes is at most ten seconds old while something of it is open."""
-    shown: list[object] = [sheet.only, int(sheet.whole.now.timestamp()) // _AGES_AFTER]
-    each: Any
+    each: Any = sheet.whole.failovers[0]
+    shown: list[object] = [sheet.only, int(sheet.whole.now.timestamp()) // _AGES_AFTER, each.hold_acts]
     for each in sheet.whole.failovers:
         row, cluster = each.relationship, each.relationship.cluster
-        shown.append((each.version, each.last_vote, each.last_review, each.last_reading, each.hold_acts))
+        shown.append((each.version, each.last_vote, each.last_review, each.last_reading))
         shown.append((row.version, cluster.version, cluster.last_read_at))
     return parts.digest(repr(shown))
 
