@@ -96,9 +96,15 @@ def evidence(failover: Failover) -> dict[str, Any]:
     }
 
 
-def late_sender(now: datetime) -> timedelta | None:
-    """How long ago the sweep came round, when that is too long: an approved failover may start late."""
+@dataclass(frozen=True)
+class LateSender:
+    """An approved failover may start late. `seen_at`: when the sweep came round last; None if it never did."""
+
+    seen_at: datetime | None
+
+
+def late_sender(now: datetime, *, asked_at: datetime) -> LateSender | None:
+    """Who asked at `asked_at` must not wait unwarned, even where no sweep was ever started; None while all is well."""
     beat = Heartbeat.objects.filter(driver="sweep").first()
-    if beat is None:
-        return None
-    return now - beat.at if now - beat.at > LATE_SENDER else None
+    seen_at = beat.at if beat else None
+    return LateSender(seen_at) if now - (seen_at or asked_at) > LATE_SENDER else None

@@ -302,10 +302,8 @@ class Whole:
     # ── Around it ──
 
     @cached_property
-    def sender_seen_at(self) -> datetime | None:
-        """When the sender came round last, if that is too long ago; else None."""
-        late = readings.late_sender(self.now)
-        return None if late is None else self.now - late
+    def late_sender(self) -> readings.LateSender | None:
+        return readings.late_sender(self.now, asked_at=self.asked.made_at)
 
 
 def wholes(requests: Iterable[Request], user: User, now: datetime) -> list[Whole]:

@@ -378,6 +378,8 @@ def test_a_sender_that_is_late_is_told_before_it_matters(desk, cast, stage):
     words = said(show(failover, cast.osei).one(id="part-hero"))
     assert re.match(r"An approved failover may start late: the sender was last seen 2\d s ago\.", words), words
     beat.delete()
+    words = said(show(failover, cast.osei).one(id="part-hero"))
+    assert words.startswith("An approved failover may start late: no sender was ever seen."), words
 
 
 def test_whoever_reads_it_first_ends_what_is_too_late(desk, cast):
