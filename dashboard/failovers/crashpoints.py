@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from itertools import count
 
@@ -59,7 +60,9 @@ def armed(text: str) -> Callable[[str], None]:
 
     def act(point: str) -> None:
         if point == name and next(times) == at:
-            os.kill(os.getpid(), number)
+            # To this very thread, which then takes no step further. A signal to the process may be taken by another
+            # of its threads, and a SIGSTOP strikes this one only when that one has come to run.
+            signal.pthread_kill(threading.get_ident(), number)
 
     return act
 
