@@ -27,6 +27,7 @@ class Mode:
 
     hold_to: bool = False  # nothing reaches the cluster, and nobody is told
     hold_back: bool = False  # nothing reaches the desk
+    hold_back_when: Callable[[], bool] = lambda: False  # the same while this is true; asked for each piece
     cut_to: int | None = None  # after so many bytes from the desk (of each connection) it is closed
     cut_back: int | None = None  # after so many bytes of the cluster's answer
     garble_back: bool = False  # every byte of the answer is another
@@ -63,8 +64,8 @@ class Proxy:
 
     def heal(self) -> None:
         """Everything passes again, on new connections; those that suffered are closed."""
+        self.drop()  # first: what is held on them must not slip through
         self.mode = Mode()
-        self.drop()
         self.listen()
 
     def fail(self, **mode: Any) -> None:
@@ -114,12 +115,20 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._open.add(writer)  # from the beginning, so that it is closed with the others
         try:
+            if self._server is None:
+                raise ConnectionRefusedError
             up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.upstream)
         except OSError:
+            self._open.discard(writer)
             _close(writer, reset=True)
             return
         ends = (writer, up_writer)
+        if writer.is_closing():
+            self._open.discard(writer)
+            _close(up_writer, reset=False)
+            return
         self._open.update(ends)
         try:
             await asyncio.gather(
@@ -162,7 +171,7 @@ class Proxy:
         return passes, over
 
     async def _back(self, data: bytes, before: int) -> tuple[bytes, bool]:
-        mode = await self._wait(lambda mode: mode.hold_back)
+        mode = await self._wait(lambda mode: mode.hold_back or mode.hold_back_when())
         passes, over = _cut(data, before, mode.cut_back)
         return (bytes(byte ^ 0x55 for byte in passes) if mode.garble_back else passes), over
 

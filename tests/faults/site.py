@@ -21,11 +21,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+import redis
 from cryptography.fernet import Fernet
 from psycopg.rows import dict_row
 
@@ -37,7 +39,7 @@ from tests.faults.proxy import Proxy
 from tests.running.processes import free_port, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 60
+PATIENCE = 120  # seconds; to end a broken test, not to time a good one
 KEYS = {"READER_KEY": Fernet.generate_key().decode(), "EXECUTOR_KEY": Fernet.generate_key().decode()}
 CHECKPOINT_KEY = base64.urlsafe_b64encode(bytes(range(32))).decode()
 SECRET_KEY = "only-for-tests-" + "x" * 40
@@ -171,21 +173,37 @@ class Site:
             command = (sys.executable, "-m", module)
             return Hands(self._spawn(command, env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log))
 
+    def stopped_at(self, place: str, failover: int, **env: str) -> Hands:
+        """Hands that stand still in a step of this failover, at one of the crash points. They step until they come
+        there: it may not be its turn yet, and where the machine stood still, a window may have been over before."""
+        hands = self.hands(CRASH_AT=f"{place}:1:STOP", **env)
+
+        def stand() -> bool:
+            hands.begin("execute", failover=failover)
+            wait_for("an end of the step", lambda: is_stopped(hands.child) or has_answered(hands.child))
+            if has_answered(hands.child):
+                hands.finish()
+                return False
+            return True
+
+        wait_for(f"a sender at {place}", stand)
+        return hands
+
     def act(self, verb: str, **arguments: Any) -> Any:
         if self._hands is None or self._hands.child.poll() is not None:
             self._hands = self.hands()
         return self._hands(verb, **arguments)
 
-    def stop(self, child: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> None:
-        """Signal the whole group, and wait for its end."""
+    def stop(self, child: subprocess.Popen[bytes], number: int = signal.SIGTERM, *, patience: float = PATIENCE) -> None:
+        """Signal the whole group, and wait for its end; one that has not ended by then is killed."""
         for each in (number, signal.SIGCONT):
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, each)
         try:
-            child.wait(15)
+            child.wait(patience)
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, signal.SIGKILL)
-            child.wait(15)
+            child.wait(PATIENCE)
         for pipe in filter(None, (child.stdin, child.stdout)):
             pipe.close()
 
@@ -221,8 +239,13 @@ class Site:
         """A broker on a socket in the folder; after a kill, the next one is found at the same place."""
         self.socket.unlink(missing_ok=True)
         started = self.start("redis", *self._broker.command, *options)
-        wait_for("the broker's socket", self.socket.exists)
+        wait_for("the broker", lambda: self._broker_answers() or started.poll() is not None)
         return started
+
+    def _broker_answers(self) -> bool:
+        with redis.Redis(unix_socket_path=str(self.socket)) as broker, suppress(redis.RedisError):
+            return bool(broker.ping())
+        return False
 
     def worker(self, queue: str = "send", *, wait: bool = True, **env: str) -> subprocess.Popen[bytes]:
         log = self.folder / f"worker-{queue}.log"
@@ -242,6 +265,13 @@ class Site:
     def relay(self, **env: str) -> subprocess.Popen[bytes]:
         keys = {"EXECUTOR_KEY": "", "CHECKPOINT_KEY": CHECKPOINT_KEY}
         return self.start("relay", sys.executable, "manage.py", "relay", **keys, **env)
+
+    def at_work(self) -> None:
+        """Wait until the first sweep and the first relay have come round: they say nothing when they begin, and what
+        strikes them before that finds a program that refuses to start."""
+        # The whole first pass: it proves that the ledger takes an entry, and leaves that mark before its own.
+        for sign in ("SELECT * FROM failovers_heartbeat WHERE driver = 'sweep'", "SELECT * FROM audit_sink"):
+            wait_for("a first round", partial(self.query, sign))
 
     def web(self, *, wait: bool = True, **env: str) -> subprocess.Popen[bytes]:
         """Gunicorn with one worker; its address is in `self.url`."""
@@ -297,6 +327,12 @@ class Site:
         """What the ledger says of the failover, in order."""
         number = self.act("number", failover=pk)
         return [row["tag"] for row in self.query("SELECT tag FROM audit_entry WHERE object = ? ORDER BY seq", number)]
+
+    def sendings(self, pk: int) -> int:
+        """How many are in the ledger that were not taken back. (A machine that stands still for longer than the send
+        window makes more of those, and nobody hears of them.)"""
+        tags = self.tags(pk)
+        return tags.count("failover.sent") - tags.count("failover.notsent")
 
     @property
     def posts(self) -> list[Any]:

@@ -17,7 +17,7 @@ import pytest
 from tests.faults import auditor
 from tests.faults.auditor import audit
 from tests.faults.conftest import prepared
-from tests.faults.site import Site, is_stopped, own_database, wait_for
+from tests.faults.site import Site, own_database
 from tests.faults.worlds import paths, quick
 from tests.postgres import PostgresMissing, running_server
 
@@ -141,9 +141,7 @@ def test_a_leap_of_the_databases_clock_after_the_intent_sends_once(desk, clock, 
 
 def _leap_of(clock: Clock, by: timedelta, site: Site, failover: int, *, at: str, **env: str) -> None:
     """A sender takes its step; while it stands at this place, the clock leaps."""
-    sender = site.hands(CRASH_AT=f"{at}:1:STOP", TIME_SCALE="1", **env)  # a window that is long enough for this
-    sender.begin("execute", failover=failover)
-    wait_for("the sender", lambda: is_stopped(sender.child))
+    sender = site.stopped_at(at, failover, TIME_SCALE="2", **env)  # a window that is long enough for this
     clock.leap(by)
     sender.child.send_signal(signal.SIGCONT)
     sender.finish()

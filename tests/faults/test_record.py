@@ -20,7 +20,7 @@ from dashboard.simulator import World
 from dashboard.simulator.terms import State as OnCluster
 from tests.faults.auditor import audit
 from tests.faults.disk import full, small_disk
-from tests.faults.site import Site, is_stopped, own_database, wait_for
+from tests.faults.site import Site, own_database, wait_for
 from tests.faults.worlds import paths, quick
 from tests.postgres import find_programs
 
@@ -54,7 +54,7 @@ def test_no_place_outside_delays_a_failover_and_each_that_lags_is_named(make_sit
                 NOTIFY_FROM="desk@example.com",
                 NOTIFY_URLS=f"chat=json://{outside[3]}",
             )
-            wait_for("the channels", lambda: len(_channels(site)) == 2)
+            wait_for("places and channels", lambda: (len(_sinks(site)), len(_channels(site))) == (3, 2))
             site.worker()
             site.sweep()
             failover = site.approved(*paths(site.world))
@@ -106,10 +106,7 @@ def test_while_the_ledger_takes_no_entry_nothing_changes_and_nothing_is_sent(mak
     assert "nothing is sent" in dict(site.logs())["hands.log"]
     assert (site.posts, site.state(failover)) == ([], "approved")
     assert site.failover(failover)["attempts"] == 0
-    sender = site.hands(CRASH_AT="send.after_answer:1:STOP")
-    wait_for("its turn", lambda: site.query("SELECT 1 FROM failovers_failover WHERE next_step_at <= CURRENT_TIMESTAMP"))
-    sender.begin("execute", failover=failover)
-    wait_for("the answer", lambda: is_stopped(sender.child))
+    sender = site.stopped_at("send.after_answer", failover)
     with _mute(site):
         sender.child.send_signal(signal.SIGCONT)
         with pytest.raises(AssertionError, match="it is mute"):
