@@ -12,7 +12,7 @@ class Browser:
     """Signed in, with the fields of the page's own form."""
 
     def __init__(self, url: str, name: str) -> None:
-        self.http = httpx.Client(base_url=url, headers={"Referer": url}, timeout=30)
+        self.http = httpx.Client(base_url=url, headers={"Referer": url}, timeout=60)
         page = self.http.get("/sign-in/").text
         fields = {"csrfmiddlewaretoken": _hidden(page, "csrfmiddlewaretoken"), "username": name, "password": "demo"}
         answer = self.http.post("/sign-in/", data=fields | {"next": "/"})

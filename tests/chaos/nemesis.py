@@ -198,7 +198,7 @@ def by_hand(site: Site, it: Relationship, verb: str) -> None:
         httpx.Client(
             base_url=f"https://127.0.0.1:{site.proxies[cluster.name].upstream}",
             verify=False,  # noqa: S501 - the administrator of a simulated cluster, on this machine
-            timeout=5,
+            timeout=30,
         ) as http,
         suppress(httpx.HTTPError, ValueError),
     ):

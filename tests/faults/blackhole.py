@@ -39,7 +39,7 @@ def main(folder: Path, ground: Path) -> None:
         audit(site, ended=False)
         assert _unacknowledged(site, "dr-001"), "the control has nothing to deliver any more"
         _heal("dr-001", site)
-        wait_for("the late make-writable", lambda: site.posts)
+        wait_for("the late make-writable", lambda: site.posts, patience=240)  # the kernel tries ever more rarely
         assert {post.path.split("/")[-2] for post in site.posts} == {_on_cluster(site, theirs)}
     finally:
         site.close()

@@ -42,6 +42,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 120  # seconds; to end a broken test, not to time a good one
 KEYS = {"READER_KEY": Fernet.generate_key().decode(), "EXECUTOR_KEY": Fernet.generate_key().decode()}
 CHECKPOINT_KEY = base64.urlsafe_b64encode(bytes(range(32))).decode()
+# The whole first pass: it proves that the ledger takes an entry, and leaves that mark before its own.
+SWEPT = "SELECT * FROM failovers_heartbeat WHERE driver = 'sweep'"
 SECRET_KEY = "only-for-tests-" + "x" * 40
 
 
@@ -269,8 +271,7 @@ class Site:
     def at_work(self) -> None:
         """Wait until the first sweep and the first relay have come round: they say nothing when they begin, and what
         strikes them before that finds a program that refuses to start."""
-        # The whole first pass: it proves that the ledger takes an entry, and leaves that mark before its own.
-        for sign in ("SELECT * FROM failovers_heartbeat WHERE driver = 'sweep'", "SELECT * FROM audit_sink"):
+        for sign in (SWEPT, "SELECT * FROM audit_sink"):
             wait_for("a first round", partial(self.query, sign))
 
     def web(self, *, wait: bool = True, **env: str) -> subprocess.Popen[bytes]:
