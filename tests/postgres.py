@@ -154,7 +154,7 @@ def _die_with_parent() -> Callable[[], None] | None:
 def _wait_until_it_answers(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
     import psycopg
 
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while True:
         try:
             psycopg.connect(url).close()

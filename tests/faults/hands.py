@@ -45,6 +45,7 @@ from dashboard.failovers import (  # noqa: E402
     reading,
     selfcheck,
 )
+from dashboard.failovers.clockwork import TIMING  # noqa: E402
 from dashboard.failovers.lifecycle import Refused  # noqa: E402
 from dashboard.failovers.models import Failover, Request  # noqa: E402
 from dashboard.failovers.timing import STANDARD  # noqa: E402
@@ -56,7 +57,7 @@ CAST = {"a.rivera": "operator", "s.tanaka": "operator", "j.lind": "approver", "k
 
 # Whoever asks has as long as people have: what was read for a request must not be too old for it because the times of
 # drivers are short and the machine is slow.
-vars(asking)["TIMING"] = replace(asking.TIMING, fresh=max(asking.TIMING.fresh, STANDARD.fresh))
+vars(asking)["TIMING"] = replace(TIMING, fresh=max(TIMING.fresh, STANDARD.fresh))
 
 
 def _user(name: str) -> User:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,6 +36,12 @@ def desk(make_site) -> Desk:
     return make
 
 
+def _struck(site: Site, worker: subprocess.Popen[bytes], failover: int) -> int:
+    """Ring until the worker has ended: one that missed its window gives the turn back, and no sweep comes round."""
+    wait_for("the end of the worker", lambda: worker.poll() is not None or site.act("ring", failover=failover))
+    return worker.wait()
+
+
 def _all_succeed(site: Site, failovers: list[int]) -> None:
     """With one make-writable for each, and nothing amiss."""
     for failover in failovers:
@@ -49,7 +56,7 @@ def test_senders_killed_before_the_intent_leave_it_to_the_sweep(desk, engine):
     site = desk(6, engine)
     worker = site.worker(CRASH_AT="send.in_intent")
     *failovers, taken = [site.approved(path) for path in paths(site.world)]
-    assert worker.wait(30) == KILLED
+    assert _struck(site, worker, failovers[0]) == KILLED
     others = ("send.before_read", "send.after_read", "send.before_intent", "send.changed")
     for failover, place in zip(failovers[1:], others, strict=True):
         assert site.act("die", at=place, doing="execute", failover=failover) == KILLED
@@ -73,7 +80,7 @@ def test_what_may_have_left_is_never_sent_again_and_a_person_closes_it(desk, bro
     site = desk(5, engine, scale=SHORT)
     worker = site.worker(CRASH_AT="send.after_intent")
     killed = site.approved("dr-000:/dr/0000")
-    assert worker.wait(30) == KILLED
+    assert _struck(site, worker, killed) == KILLED
     back, last, refused, stopped = [site.approved(f"dr-000:/dr/000{n}") for n in (1, 2, 3, 4)]
     late = site.hands(TIME_SCALE="0.0001")  # its send window is over before the intent is committed
     assert late("die", at="take_back.changed", doing="execute", failover=back) == KILLED
@@ -82,9 +89,7 @@ def test_what_may_have_left_is_never_sent_again_and_a_person_closes_it(desk, bro
     site.fault(faults.refusal(path="/make-writable"), "dr-000")
     patient = site.hands(TIME_SCALE="1")
     assert patient("die", at="refuse.changed", doing="execute", failover=refused) == KILLED
-    sleeper = site.hands(CRASH_AT="send.after_intent:1:STOP")
-    sleeper.begin("execute", failover=stopped)
-    wait_for("the stop", lambda: is_stopped(sleeper.child))
+    sleeper = site.stopped_at("send.after_intent", stopped)
     sweep = site.sweep()
     all_of_them = [killed, back, last, refused, stopped]
     with pytest.raises(Said, match="It may still arrive"):
@@ -114,8 +119,13 @@ def _needs_a_person(site: Site, browse: Callable[..., Any], failover: int) -> No
     site.web()
     number = site.act("number", failover=failover)
     page = browse(site, "k.osei").http
-    wait_for("the words", lambda: "A person must look." in page.get(f"/failovers/{number}/").text)
-    assert "still established and read-only" in page.get(f"/failovers/{number}/").text
+    words = ("A person must look.", "still established and read-only")
+
+    def says() -> bool:
+        text = page.get(f"/failovers/{number}/").text
+        return all(each in text for each in words)
+
+    wait_for("the words", says)
     wait_for("the reminder", lambda: "failover.concern" in site.tags(failover))
 
 
@@ -135,7 +145,7 @@ def _on_cluster(site: Site, failover: int) -> str:
 def test_a_sender_killed_while_it_waits_for_the_answer_is_followed_by_readings(desk, engine):
     site = desk(1, engine)
     site.fault(faults.no_answer(path="/make-writable"), "dr-000")
-    worker = site.worker()
+    worker = site.worker(TIME_SCALE="1")  # nobody else comes round if it misses its window
     failover = site.approved(*paths(site.world))
     wait_for("make-writable", lambda: site.posts)
     site.stop(worker, signal.SIGKILL)
@@ -153,7 +163,7 @@ def test_whoever_is_killed_after_the_answer_is_followed_by_readings(desk, engine
     worker = site.worker(CRASH_AT="send.after_answer")
     first, *others = paths(site.world)
     failovers = [site.approved(first)]
-    assert worker.wait(30) == KILLED
+    assert _struck(site, worker, failovers[0]) == KILLED
     failovers += [site.approved(path) for path in others]  # nobody is there who could have begun one of them
     killed_at = {"send.after_answer": "sent", "revert.changed": "sent", "send.after_record": "reverting"}
     killed_at |= {"watch.after_read": "reverting", "watch.before_success": "reverting"}
@@ -170,7 +180,9 @@ def test_whoever_is_killed_after_the_answer_is_followed_by_readings(desk, engine
 @pytest.mark.row("F13")
 def test_everything_is_killed_at_once_and_goes_on_after_the_start(desk, browse):
     """One failover is asked for, one approved while its cluster is away, one on the cluster."""
-    site = desk(3, revert=3.0)
+    site = desk(3)
+    reverts = list(site.world.relationships.values())[1]
+    reverts.revert_takes = 7200  # until it is told to be done
     processes = [site.web(), site.worker("send"), site.worker("observe"), site.sweep(), site.relay()]
     asked = site.asked("dr-000:/dr/0000")
     on_the_cluster = site.approved("dr-000:/dr/0001")
@@ -188,6 +200,9 @@ def test_everything_is_killed_at_once_and_goes_on_after_the_start(desk, browse):
     for start in (site.web, site.worker, site.sweep, site.relay):
         start()
     site.proxies["dr-000"].listen()
+    with site.world.entered():
+        assert reverts.work is not None
+        reverts.work.begun -= 7200
     number = site.act("number", failover=asked["failovers"][0])
     browse(site, "k.osei").approve(number)
     _all_succeed(site, [*asked["failovers"], on_the_cluster, *later["failovers"]])
@@ -203,6 +218,7 @@ def test_a_sender_that_is_stopped_after_the_intent_sends_if_it_wakes_within_the_
     (failover,) = asked["failovers"]
     wait_for("the stop", lambda: is_stopped(worker))
     worker.send_signal(signal.SIGCONT)
+    wait_for("an end of the sending", lambda: site.posts or site.state(failover) == "approved")
     took = time.monotonic() - began
     site.sweep()
     _all_succeed(site, [failover])

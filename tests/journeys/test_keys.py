@@ -57,7 +57,8 @@ def signs_in(page: Any, url: str, name: str) -> None:
     page.goto(f"{url}/sign-in/")
     page.get_by_label("Name").fill(name)
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Sign in").click()
 
 
 def test_a_key_is_added_signs_in_and_approves(page: Any, url: str, cast: Cast):

@@ -248,7 +248,7 @@ def test_data_that_was_never_read_is_stale_on_arrival_until_it_is_read(page: Any
     assert page.locator("#fresh").get_attribute("data-stale") is not None
     assert page.locator("#fresh .if-stale").is_visible()
     desk.poll()
-    assert page.locator("#fresh").inner_text() == "Data 3 s old"
+    assert re.fullmatch(r"Data ([3-9]|1\d) s old", page.locator("#fresh").inner_text())
 
 
 def test_a_page_without_a_polled_root_claims_nothing_about_freshness(page: Any, render: Callable[..., str]) -> None:

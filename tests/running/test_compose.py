@@ -261,7 +261,7 @@ def test_the_relay_goes_to_work_and_stops_when_asked(machine: Machine) -> None:
 
         eventually(works)
         relay.process.send_signal(signal.SIGTERM)
-        assert relay.process.wait(timeout=30) == 0, relay.output()
+        assert relay.process.wait(timeout=75) == 0, relay.output()
 
 
 @pytest.mark.faults

@@ -73,10 +73,10 @@ def test_a_postgresql_that_forgets_is_found() -> None:
 @pytest.mark.parametrize(("value", "fault"), [("on", False), ("remote_apply", False), ("local", False), ("off", True)])
 def test_what_postgresql_promises_of_a_commit_is_asked_for_this_account(value: str, fault: bool) -> None:
     """`local` is as good as `on` where no standby has to confirm; none has here."""
-    user = connection.settings_dict["USER"]
+    account = '"{USER}" IN DATABASE "{NAME}"'.format_map(connection.settings_dict)  # others use the server, too
     try:
-        found = ask(f'ALTER ROLE "{user}" SET synchronous_commit = {value}')
+        found = ask(f"ALTER ROLE {account} SET synchronous_commit = {value}")
         found = durability.faults(connection)  # on a connection that was opened with it
         assert any("synchronous_commit" in each for each in found) is fault
     finally:
-        ask(f'ALTER ROLE "{user}" RESET synchronous_commit')
+        ask(f"ALTER ROLE {account} RESET synchronous_commit")

@@ -6,6 +6,7 @@ import socket
 import stat
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from cryptography.fernet import Fernet
 from django.core.management.base import CommandError
 
 from dashboard import embedded
-from tests.running.processes import bare_environ, eventually, running
+from tests.running.processes import bare_environ, eventually, free_port, running
 
 
 def test_keys_are_made_for_their_owner_alone(tmp_path: Path) -> None:
@@ -100,10 +101,10 @@ def test_a_command_adopts_the_keys_that_it_may_have(tmp_path: Path, command: str
 
 
 def test_a_taken_port_is_refused_by_its_number() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as holder:
-        port = holder.getsockname()[1]
-        with pytest.raises(CommandError, match=f"127.0.0.1:{port} cannot be used: Address already in use"):
-            embedded.refuse_taken_port("127.0.0.1", port)
+    port = free_port()  # none that the kernel may give to somebody else's connection as soon as it is free
+    taken = pytest.raises(CommandError, match=f"127.0.0.1:{port} cannot be used: Address already in use")
+    with socket.create_server(("127.0.0.1", port)), taken:
+        embedded.refuse_taken_port("127.0.0.1", port)
     embedded.refuse_taken_port("127.0.0.1", port)
 
 
@@ -116,13 +117,17 @@ def test_the_embedded_redis_answers_on_a_socket_for_its_owner_alone(
     data.mkdir()
     child, url = embedded.plan_redis(data, bare_environ())
     path = Path(url.removeprefix("unix://"))
-    with running(child.command, tmp_path / "log", environ=child.environ):
-        eventually(path.is_socket)
+    with running(child.command, tmp_path / "log", environ=child.environ), redis.Redis.from_url(url) as client:
+        eventually(lambda: answers(client))  # the socket is there before it listens and before its mode is set
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
-        with redis.Redis.from_url(url) as client:
-            assert client.ping()
-            assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
-            assert client.config_get("port") == {"port": "0"}
+        assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+        assert client.config_get("port") == {"port": "0"}
+
+
+def answers(client: redis.Redis) -> bool:
+    with suppress(redis.ConnectionError):
+        return bool(client.ping())
+    return False
 
 
 def test_without_any_redis_it_says_what_to_install(tmp_path: Path) -> None:

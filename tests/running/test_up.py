@@ -147,19 +147,22 @@ def test_a_second_up_on_the_same_port_is_refused(undisturbed: Desk, tmp_path: Pa
 
 def test_up_starts_again_whatever_is_killed(tmp_path: Path) -> None:
     with desk(["up"], tmp_path) as here:
+        said = {}
         for name in PROGRAMS:
             before = here.pid_of(name)
             assert before
+            said[name] = len(here.program.output())
             os.kill(before, signal.SIGKILL)
             eventually(partial(has_another_pid, here, name, before))
-        eventually(lambda: here.program.output().count("ready.") >= 4)  # both workers, twice
+        for queue in ("send", "observe"):
+            eventually(partial(is_ready, here, queue, said[f"worker-{queue}"]))
         eventually(lambda: answers(here))
 
 
 def test_nothing_of_up_survives_its_being_killed(tmp_path: Path) -> None:
     with desk(["up"], tmp_path) as here:
+        eventually(lambda: len(family_of(here.program.pid)) >= len(PROGRAMS) + 2)  # gunicorn's workers too
         family = family_of(here.program.pid)
-        assert len(family) >= len(PROGRAMS) + 2  # gunicorn's workers too
         here.program.process.kill()
         eventually(lambda: not any(runs(pid) for pid in family))
 
@@ -221,6 +224,11 @@ def answers(here: Desk) -> bool:
         return "Failover Desk" in here.page("sign-in/")
     except httpx.HTTPError:
         return False
+
+
+def is_ready(here: Desk, queue: str, since: int) -> bool:
+    """Whether the worker of this queue has said so, in what was printed since then."""
+    return bool(re.search(rf"\b{queue}@\S+ ready\.", here.program.output()[since:]))
 
 
 def has_another_pid(here: Desk, name: str, before: int) -> bool:

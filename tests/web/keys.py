@@ -6,6 +6,7 @@ import html
 import json
 import re
 import secrets
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -21,17 +22,22 @@ from dashboard.database import database_now
 from tests.conftest import PASSWORD
 
 ORIGIN = "http://testserver"
+STEP = 30
+A_MOMENT = 3  # seconds, from a code to the end of the request that carries it
 
 
 class App:
-    """Knows a secret; makes its codes. Steps are of 30 s, 0 is the one of now."""
+    """Knows a secret; makes its codes. Steps are of 30 s, 0 is the one of now, which does not end within a moment: else
+    a code would be of another step when it is looked at."""
 
     def __init__(self, secret: str) -> None:
         self.secret = secret
 
     def code(self, step: int = 0, **off: int) -> str:
+        while (left := STEP - database_now().timestamp() % STEP) < A_MOMENT:
+            time.sleep(left)
         now = database_now() + timedelta(**off)
-        return format_hotp_value(hotp_value(self.secret, int(now.timestamp()) // 30 + step))
+        return format_hotp_value(hotp_value(self.secret, int(now.timestamp()) // STEP + step))
 
 
 FLAG = AuthenticatorData.FLAG
