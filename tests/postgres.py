@@ -22,6 +22,10 @@ from pathlib import Path
 from typing import Any
 
 OWNER = "desk"
+WAITING = (
+    "SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = current_database()"
+)
+"""Who waits for a lock in the database that is asked. Tests beside it have theirs on the same server."""
 _PR_SET_PDEATHSIG = 1
 
 

@@ -32,7 +32,7 @@ def stumbles() -> None:
 def test_a_follower_survives_the_errors_of_its_rounds(caplog: pytest.LogCaptureFixture) -> None:
     thread = threading.Thread(target=relay.follow, args=(f"{__name__}.stumbles", over, 0))
     thread.start()
-    thread.join(30)
+    thread.join(60)
     assert not thread.is_alive()
     assert len(rounds) == 3
     assert caplog.text.count("A round of tests.audit.test_relay.stumbles failed") == 3

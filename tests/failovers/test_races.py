@@ -47,7 +47,7 @@ def at_once(*verbs: Callable[[], Any]) -> list[Any]:
     results: list[Any] = [None] * len(verbs)
 
     def run(position: int, verb: Callable[[], Any]) -> None:
-        barrier.wait(10)
+        barrier.wait(60)
         try:
             results[position] = verb()
         except Refused as refusal:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +18,8 @@ from dashboard.fleet import access, hold, observe
 from dashboard.fleet.health import Grade
 from dashboard.fleet.models import Cluster, Event, Relationship
 from tests.fleet.lookout import Lookout, pass_time, register
+from tests.postgres import WAITING
+from tests.running.processes import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -50,13 +51,13 @@ def people(count: int = 1) -> Iterator[Callable[[Callable[[], Any]], Future[Any]
 
 def until_somebody_waits() -> None:
     """Until another connection stands before a lock that this one holds."""
-    for _ in range(1000):
+
+    def waits() -> bool:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            if cursor.fetchone()[0]:
-                return
-        time.sleep(0.01)
-    raise AssertionError("nobody came to wait for the lock")
+            cursor.execute(WAITING)
+            return cursor.fetchone() is not None
+
+    eventually(waits)
 
 
 def test_readings_of_one_cluster_at_once_leave_one_truth(lookout):
@@ -67,7 +68,7 @@ def test_readings_of_one_cluster_at_once_leave_one_truth(lookout):
     version = lookout.row.version
     together = threading.Barrier(4)
 
-    lookout.during(lambda: together.wait(timeout=20))  # node and list: all four are asked at the same moment, twice
+    lookout.during(lambda: together.wait(timeout=60))  # node and list: all four are asked at the same moment, twice
     with people(4) as start:
         for done in [start(lambda: observe.observe(lookout.cluster.pk)) for _ in range(4)]:
             done.result(timeout=60)
@@ -161,7 +162,7 @@ def test_two_clusters_that_replicate_to_each_other_never_lock_each_other_out(loo
         together = threading.Barrier(2)
 
         def read(pk: int, together: threading.Barrier = together) -> None:
-            together.wait(timeout=20)
+            together.wait(timeout=60)
             observe.observe(pk)
 
         with people(2) as start:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import ssl
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ class Processes:
             env=self.env | env,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -86,6 +87,7 @@ class Desk:
             params={"cluster": cluster},
             headers={"Authorization": f"Bearer {control['token']}"},
             verify=ssl.create_default_context(cafile=control["ca_file"]),
+            timeout=60,
         )
         return [entry for entry in answer.json()["entries"] if entry["path"].endswith("/make-writable")]
 
@@ -104,7 +106,7 @@ class Desk:
             str(store),
         ]
         for command in (["login", "-u", at["username"], "-p", at["password"]], list(arguments)):
-            done = subprocess.run([*qq, *command], check=False, capture_output=True, text=True, timeout=60)
+            done = subprocess.run([*qq, *command], check=False, capture_output=True, text=True, timeout=180)
             assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(done.stdout)
 
@@ -112,9 +114,11 @@ class Desk:
 def demo(processes: Processes) -> Desk:
     port = free_port()
     log = processes.start("demo", "demo", "--data", processes.env["FAILOVER_DESK_DATA"], PORT=str(port))
-    wait_for("the demo's tour", lambda: "Ctrl-C stops it" in log.read_text(), 90)
+    wait_for("the demo's tour", lambda: "Ctrl-C stops it" in log.read_text(), 180)
     manifest = Path(processes.env["FAILOVER_DESK_DATA"]) / "simulated" / "manifest.json"
-    return Desk(f"http://127.0.0.1:{port}", manifest, password="demo")
+    desk = Desk(f"http://127.0.0.1:{port}", manifest, password="demo")
+    wait_for("the first reading of all clusters", lambda: _has_read(processes, desk), 180)
+    return desk
 
 
 def up(processes: Processes) -> Desk:
@@ -125,7 +129,7 @@ def up(processes: Processes) -> Desk:
     manifest = wait_for("the simulated clusters", lambda: (out / "manifest.json").exists() and out / "manifest.json")
     processes.start("up", "up", PORT=str(port), SECOND_FACTOR="optional")  # tests/journeys/test_keys.py has those
     url = f"http://127.0.0.1:{port}"
-    wait_for("the sign-in page", lambda: _answers(f"{url}/sign-in/"), 90)
+    wait_for("the sign-in page", lambda: _answers(f"{url}/sign-in/"), 180)
     desk = Desk(url, manifest, password="correct horse battery")
     password = processes.folder / "password"
     password.write_text(desk.password)
@@ -141,7 +145,18 @@ def up(processes: Processes) -> Desk:
         pinned = ["--fingerprint", cluster["fingerprint"]]
         trust = pinned if cluster["name"] == "dr-west" else ["--ca-file", cluster["ca_file"]]
         processes.manage("cluster", "add", cluster["name"], cluster["url"], *tokens, *trust, **keys)
+    wait_for("the first reading of all clusters", lambda: _has_read(processes, desk), 180)
     return desk
+
+
+def _has_read(processes: Processes, desk: Desk) -> bool:
+    """Before that no list is whole, and one without a script does not come to be."""
+    file = Path(processes.env["FAILOVER_DESK_DATA"]) / "desk.sqlite3"
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=60)) as database:
+        [(read,)] = database.execute(
+            "SELECT count(*) FROM fleet_cluster WHERE last_read_at IS NOT NULL AND sources_read_at IS NOT NULL"
+        )
+    return bool(read == len(desk.manifest["clusters"]))
 
 
 def _answers(url: str) -> bool:

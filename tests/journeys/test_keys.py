@@ -36,6 +36,7 @@ def browser() -> Iterator[Any]:
 def page(browser: Any) -> Iterator[Any]:
     """With a security key plugged in. Whatever the browser complains about ends the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(60_000)
     page, complaints = context.new_page(), list[str]()
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
@@ -69,7 +70,8 @@ def test_a_key_is_added_signs_in_and_approves(page: Any, url: str, cast: Cast):
     page.get_by_role("button", name="Touch the key").click()
     page.get_by_text("The key answered.").wait_for()
     page.get_by_label("Your password").fill(PASSWORD)
-    page.get_by_role("button", name="Add", exact=True).click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Add", exact=True).click()
     assert len(page.locator("#codes").inner_text().split()) == 10
 
     page.context.clear_cookies()
@@ -82,8 +84,8 @@ def test_a_key_is_added_signs_in_and_approves(page: Any, url: str, cast: Cast):
     page.get_by_role("button", name="Confirm with security key").click()
     page.get_by_text("Confirmed. That is good for five minutes.").wait_for()
     page.get_by_label("Comment").fill("Go.")
-    page.get_by_role("button", name=re.compile("^Approve")).click()
-    page.get_by_text(re.compile("Approved")).first.wait_for()
+    with page.expect_navigation():
+        page.get_by_role("button", name=re.compile("^Approve")).click()
     words = Decision.objects.get().auth
     assert re.fullmatch(r"Signed in with password and security key at [\d:]{8} UTC; confirmed with security key", words)
 
@@ -93,13 +95,17 @@ def test_an_app_is_added_from_the_picture_and_confirms(page: Any, url: str, cast
     page.goto(f"{url}/account/app/")
     assert page.locator("img.qr").evaluate("image => image.complete && image.naturalWidth") > 0
     app = App(page.locator("code").inner_text().replace(" ", ""))
-    page.get_by_label("Code that the app shows").fill(app.code(-1))
+    page.get_by_label("Code that the app shows").fill(app.code())
     page.get_by_label("Your password").fill(PASSWORD)
-    page.get_by_role("button", name="Add", exact=True).click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Add", exact=True).click()
     page.get_by_role("link", name="I have them").click()
     page.get_by_role("link", name="Make new ones").click()
-    page.get_by_label("Code of your authenticator app").fill(app.code())
-    page.get_by_role("button", name="Make new ones").click()
+    page.get_by_label("Code of your authenticator app").fill(
+        app.code(1)
+    )  # both are good still when the next step begins meanwhile
+    with page.expect_navigation():
+        page.get_by_role("button", name="Make new ones").click()
     assert len(page.locator("#codes").inner_text().split()) == 10
 
 

@@ -46,10 +46,11 @@ def made_writable(desk: Desk) -> dict[str, Any]:
 def test_several_are_chosen_asked_for_approved_and_seen_through(browser, desk):
     rivera = Person(browser, desk, "a.rivera").signs_in()
     page = rivera.page
-    page.locator("a.rel", has_text=PATHS[0]).wait_for(timeout=60_000)
-    page.get_by_role("link", name="Select several…").click()
+    page.locator("a.rel", has_text=PATHS[0]).wait_for()
+    rivera.presses(page.get_by_role("link", name="Select several…"))
     page.get_by_label("Path, cluster, error or ID").fill("dc3")
     page.get_by_role("button", name="Filter").click()
+    page.wait_for_url("**/*q=dc3*")
     for path in PATHS:
         page.locator("label.rel", has_text=path).click()
     page.locator("#picked", has_text=re.compile(r"^3$")).wait_for()
@@ -89,8 +90,7 @@ def test_several_are_chosen_asked_for_approved_and_seen_through(browser, desk):
 def test_the_glass_is_broken_by_one_seen_by_all_and_reviewed_by_others(browser, desk):
     tanaka = Person(browser, desk, "s.tanaka").signs_in()
     page = tanaka.page
-    page.locator("a.rel", has_text="/dr/dc1/finance").click(timeout=60_000)
-    page.get_by_role("link", name="Fail over…").first.click()
+    tanaka.opens("/dr/dc1/finance")
     page.get_by_label("To confirm, type the target path").fill("/dr/dc1/finance")
     page.get_by_label("Why is this failover needed?").fill("No approver answered within 10 min. Ward systems are down.")
     page.get_by_text("Nobody can approve in time?").click()
@@ -104,7 +104,7 @@ def test_the_glass_is_broken_by_one_seen_by_all_and_reviewed_by_others(browser, 
     for name, done in (("k.osei", "1 of 2"), ("m.okafor", "2 of 2")):
         other = Person(browser, desk, name).signs_in()
         other.page.goto(desk.url + "/approvals/")
-        other.page.locator("article.glass").get_by_role("link", name="Review").click()
+        other.presses(other.page.locator("article.glass").get_by_role("link", name="Review"))
         other.page.get_by_label("Your review").fill("It was right: the ward could not wait.")
         other.page.get_by_label("Your password").fill(desk.password)
         other.page.get_by_role("button", name="Record review").click()

@@ -118,7 +118,7 @@ def test_an_address_that_is_dead_leaves_time_for_the_next():
             found: Future[list[str]] = Future()
             found.set_result(["127.0.0.2", "127.0.0.3"])
             wire._lookups["two.example", port] = found
-            stream = dial("two.example", port, addresses=LOOPBACK, by=boottime() + 2)
+            stream = dial("two.example", port, addresses=LOOPBACK, by=boottime() + 3)
             assert stream.get_extra_info("server_addr")[0] == "127.0.0.3"
             stream.close()
             with pytest.raises(CannotConnect, match="nothing answered in time"):

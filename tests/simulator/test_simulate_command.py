@@ -78,7 +78,7 @@ def running(folder: Path) -> Iterator[Running]:
                 break
         manifest = wait_for(folder / "manifest.json", process)
         trust = ssl.create_default_context(cafile=manifest["control"]["ca_file"])
-        with httpx.Client(verify=trust, trust_env=False, timeout=20) as client:
+        with httpx.Client(verify=trust, trust_env=False, timeout=60) as client:
             yield Running(folder, manifest, client)
     finally:
         process.kill()
@@ -207,10 +207,10 @@ def test_it_stops_cleanly_while_clients_are_connected(tmp_path, number):
     process = start(tmp_path, "--port-base", str(free_ports(3)), "--scenario", "pair")
     manifest = wait_for(tmp_path / "manifest.json", process)
     trust = ssl.create_default_context(cafile=manifest["control"]["ca_file"])
-    with httpx.Client(verify=trust, trust_env=False) as client:
+    with httpx.Client(verify=trust, trust_env=False, timeout=60) as client:
         assert client.get(manifest["clusters"][0]["url"] + "/v1/version").status_code == 200
         process.send_signal(number)
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
     assert "Traceback" not in output
 

@@ -28,7 +28,7 @@ def trust(door: Door) -> ssl.SSLContext:
 
 
 def connect(door: Door, trust: ssl.SSLContext, name: str = "127.0.0.1") -> ssl.SSLSocket:
-    return trust.wrap_socket(socket.create_connection(("127.0.0.1", door.port), timeout=10), server_hostname=name)
+    return trust.wrap_socket(socket.create_connection(("127.0.0.1", door.port), timeout=60), server_hostname=name)
 
 
 def read_answer(connection: ssl.SSLSocket) -> tuple[bytes, bytes]:
@@ -44,7 +44,7 @@ def read_answer(connection: ssl.SSLSocket) -> tuple[bytes, bytes]:
 
 
 def until(happened: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not happened():
         assert time.monotonic() < deadline, "it never happened"
         time.sleep(0.005)
@@ -94,7 +94,7 @@ def test_clients_that_never_finish_their_handshake_delay_nobody(door, trust):
     """Were it done in the accept loop, the first of them would stop the server."""
     idle = [socket.create_connection(("127.0.0.1", door.port)) for _ in range(20)]
     try:
-        with httpx.Client(verify=trust, base_url=door.url, timeout=10, trust_env=False) as client:
+        with httpx.Client(verify=trust, base_url=door.url, timeout=60, trust_env=False) as client:
             assert client.get("/v1/version").status_code == 200
     finally:
         for connection in idle:
@@ -103,7 +103,7 @@ def test_clients_that_never_finish_their_handshake_delay_nobody(door, trust):
 
 def test_a_request_that_waits_delays_no_other_connection(dr, door, trust):
     dr.faults.add(faults.slow_after(60, path="/v1/node/state"))
-    with connect(door, trust) as slow, httpx.Client(verify=trust, timeout=10, trust_env=False) as other:
+    with connect(door, trust) as slow, httpx.Client(verify=trust, timeout=60, trust_env=False) as other:
         slow.sendall(b"GET /v1/node/state HTTP/1.1\r\nHost: dr\r\n\r\n")
         until(lambda: dr.received("GET", "node/state"))
         assert other.get(f"{door.url}/v1/version").status_code == 200
@@ -148,7 +148,7 @@ def test_requests_from_many_threads_are_all_answered_and_all_logged(door, trust,
     accepted: list[int] = []
 
     def work() -> None:
-        with httpx.Client(verify=trust, base_url=door.url, timeout=20, trust_env=False) as client:
+        with httpx.Client(verify=trust, base_url=door.url, timeout=60, trust_env=False) as client:
             client.headers["Authorization"] = f"Bearer {dr.executor_token}"
             for _ in range(10):
                 assert client.get("/v2/replication/target-relationships/status/").status_code == 200
@@ -172,7 +172,7 @@ def test_stopping_hangs_up_on_everybody_and_frees_the_port(dr):
     with (
         connect(door, trust) as waiting,
         connect(door, trust) as idle,
-        socket.create_connection(("127.0.0.1", door.port), timeout=10) as mute,
+        socket.create_connection(("127.0.0.1", door.port), timeout=60) as mute,
     ):
         waiting.sendall(GET_VERSION)
         until(lambda: dr.log)
@@ -190,7 +190,7 @@ def test_a_reset_is_a_reset_on_the_wire(dr):
     dr.faults.add(faults.refused())
     with (
         serve(dr) as door,
-        socket.create_connection(("127.0.0.1", door.port), timeout=10) as connection,
+        socket.create_connection(("127.0.0.1", door.port), timeout=60) as connection,
     ):
         connection.sendall(b"hello")
         with pytest.raises(ConnectionResetError):
