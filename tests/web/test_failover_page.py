@@ -249,8 +249,11 @@ def test_a_silent_cluster_is_told_with_its_reason(desk, cast):
 
 
 def test_nothing_new_is_204(desk, cast):
-    root = show(STAGES["doubtful"](desk), cast.rivera)
-    answer = poll(root, cast.rivera)
+    failover = STAGES["doubtful"](desk)
+    for _ in range(5):  # on a slow machine time alone changes the page now and then
+        answer = poll(show(failover, cast.rivera), cast.rivera)
+        if answer.status_code == 204:
+            break
     assert (answer.status_code, answer.content) == (204, b"")
     assert "X-Observed-Age" in answer
 
@@ -269,11 +272,15 @@ def test_a_poll_with_nothing_new_asks_four_queries(desk, cast, stage):
 
 
 def test_with_redis_a_poll_with_nothing_new_asks_two(desk, cast, with_redis):
-    root = show(STAGES["reverting"](desk), cast.osei)
-    address, client = root.one(id="failover-poll").attrs["hx-get"], browser(cast.osei)
-    client.get(address)
-    with CaptureQueriesContext(connection) as asked:
-        assert client.get(address).status_code == 204
+    failover, client = STAGES["reverting"](desk), browser(cast.osei)
+    for _ in range(5):  # on a slow machine time alone changes the page now and then
+        address = show(failover, cast.osei).one(id="failover-poll").attrs["hx-get"]
+        client.get(address)
+        with CaptureQueriesContext(connection) as asked:
+            answer = client.get(address)
+        if answer.status_code == 204:
+            break
+    assert answer.status_code == 204
     assert len(asked) <= 2
 
 
