@@ -23,9 +23,11 @@ from typing import Any
 
 OWNER = "desk"
 WAITING = (
-    "SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = current_database()"
+    "SELECT DISTINCT pid FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_locks WHERE database = "
+    "(SELECT oid FROM pg_database WHERE datname = current_database()))"
 )
-"""Who waits for a lock in the database that is asked. Tests beside it have theirs on the same server."""
+"""Who waits for a lock in the database that is asked: tests beside it have theirs on the same server. Without
+pg_stat_activity, which stands still while a transaction lasts."""
 _PR_SET_PDEATHSIG = 1
 
 
