@@ -15,7 +15,6 @@ import traceback
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -45,19 +44,13 @@ from dashboard.failovers import (  # noqa: E402
     reading,
     selfcheck,
 )
-from dashboard.failovers.clockwork import TIMING  # noqa: E402
 from dashboard.failovers.lifecycle import Refused  # noqa: E402
 from dashboard.failovers.models import Failover, Request  # noqa: E402
-from dashboard.failovers.timing import STANDARD  # noqa: E402
 from dashboard.fleet import observe as fleet_observe  # noqa: E402
 from dashboard.fleet import registry  # noqa: E402
 from dashboard.fleet.models import Cluster, Relationship  # noqa: E402
 
 CAST = {"a.rivera": "operator", "s.tanaka": "operator", "j.lind": "approver", "k.osei": "approver", "admin": "admin"}
-
-# Whoever asks has as long as people have: what was read for a request must not be too old for it because the times of
-# drivers are short and the machine is slow.
-vars(asking)["TIMING"] = replace(TIMING, fresh=max(TIMING.fresh, STANDARD.fresh))
 
 
 def _user(name: str) -> User:
@@ -85,9 +78,14 @@ def observe(clusters: list[str] | None = None) -> None:
 
 def request(paths: list[str], by: str = "a.rivera", mode: str = "unplanned", nonce: str = "") -> dict[str, Any]:
     """Ask for these target paths, `/dr/finance` or `dr-003:/dr/0001` where several clusters have the same."""
-    clusters = {path.rpartition(":")[0] or _row(path).cluster.name for path in paths}
-    observe(sorted(clusters))  # as after "Read again": a request rests on fresh facts
-    asked = ask([_row(path) for path in paths], by, mode, nonce)
+    clusters = sorted({path.rpartition(":")[0] or _row(path).cluster.name for path in paths})
+    observe(clusters)
+    try:
+        asked = ask([_row(path) for path in paths], by, mode, nonce)
+    except Refused as refusal:
+        if "Read it again" not in refusal.words:
+            raise
+        return request(paths, by, mode, nonce)  # facts are soon too old where times are short and the machine is slow
     items = list(asked.failovers.order_by("position"))
     return {"request": asked.pk, "number": asked.number, "digest": asked.digest, "failovers": [f.pk for f in items]}
 

@@ -88,7 +88,7 @@ def test_an_outage_is_written_into_the_ledger_once_and_shown_until_it_ends(both,
     chat.status = 500
     asked(cast.rivera)
     tell_all()
-    time_passes(100)
+    time_passes(110)
     tell_all()
     assert not troubles()
     for _round in range(3):

@@ -57,11 +57,9 @@ def redis_socket(_redis: tuple[str, int]) -> tuple[str, int]:
 
 
 @pytest.fixture
-def with_redis(redis_socket: tuple[str, int], settings: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+def with_redis(redis_socket: tuple[str, int], settings: Any) -> str:
     from dashboard.web.fragments import fragments
 
-    # What is kept for a second must not run out between two polls of a test on a slow machine.
-    monkeypatch.setattr("dashboard.web.live.KEEP_SEEN", 600.0)
     # What stands in the address rules over the store's own patience: a busy machine must not look like a dead Redis.
     settings.REDIS_URL = f"{redis_socket[0]}?socket_timeout=30&socket_connect_timeout=30"
     fragments.cache_clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from datetime import timedelta
 from html.parser import HTMLParser
 from typing import Any
 
+import redis
+from django.db.models import Max
 from django.test import Client
 
 from dashboard.database import database_now
@@ -134,6 +137,29 @@ def browser(user: Any) -> Client:
     client = Client()
     client.force_login(user)
     return client
+
+
+TENS = 10  # seconds after which a page that is open is told anew, because time alone may have changed its words
+A_MOMENT = 2  # seconds, from the page to the end of its poll
+
+
+def calm() -> None:
+    """For a test of what a poll brings: the ten seconds in which it begins do not end within a moment."""
+    while (left := TENS - database_now().timestamp() % TENS) < A_MOMENT:
+        time.sleep(left)
+
+
+def keep(url: str) -> None:
+    """What this Redis has for a second only does not run out any more, however slow the machine is."""
+    store = redis.Redis.from_url(url)
+    for key in store.scan_iter("failover-desk:page:*"):
+        store.persist(key)
+
+
+def since_read(**which: Any) -> float:
+    """Seconds since the newest reading of these clusters, or of any: no age that was told before is greater."""
+    newest = Cluster.objects.filter(**which).aggregate(at=Max("last_read_at"))["at"]
+    return float((database_now() - newest).total_seconds()) + 0.05  # ages are told with one decimal
 
 
 def polled(client: Client, root: Element) -> Any:

@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 import pytest
-import redis
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -19,7 +18,7 @@ from dashboard.simulator import State as ApiState
 from dashboard.simulator import faults
 from dashboard.web.parts import digest_of
 from tests.failovers.desk import REASON, pass_time
-from tests.web.fleet import Element, Page, browser
+from tests.web.fleet import Element, Page, browser, calm, keep
 from tests.web.scene import ENDED, STAGES, reverting
 
 HTMX = {"HX-Request": "true"}
@@ -251,10 +250,8 @@ def test_a_silent_cluster_is_told_with_its_reason(desk, cast):
 
 def test_nothing_new_is_204(desk, cast):
     failover = STAGES["doubtful"](desk)
-    for _ in range(5):  # on a slow machine time alone changes the page now and then
-        answer = poll(show(failover, cast.rivera), cast.rivera)
-        if answer.status_code == 204:
-            break
+    calm()
+    answer = poll(show(failover, cast.rivera), cast.rivera)
     assert (answer.status_code, answer.content) == (204, b"")
     assert "X-Observed-Age" in answer
 
@@ -262,32 +259,27 @@ def test_nothing_new_is_204(desk, cast):
 @pytest.mark.parametrize("stage", ["requested", "doubtful", "reverting"])
 def test_a_poll_with_nothing_new_asks_four_queries(desk, cast, stage):
     failover, client = STAGES[stage](desk), browser(cast.osei)
-    for _ in range(5):  # on a slow machine time alone changes the page now and then
-        address = show(failover, cast.osei).one(id="failover-poll").attrs["hx-get"]
-        with CaptureQueriesContext(connection) as asked:
-            answer = client.get(address)
-        if answer.status_code == 204:
-            break
-    assert answer.status_code == 204
+    calm()
+    address = show(failover, cast.osei).one(id="failover-poll").attrs["hx-get"]
+    with CaptureQueriesContext(connection) as asked:
+        assert client.get(address).status_code == 204
     assert len(asked) <= 4
 
 
 def test_with_redis_a_poll_with_nothing_new_asks_two(desk, cast, with_redis):
     failover, client = STAGES["reverting"](desk), browser(cast.osei)
-    for _ in range(5):  # on a slow machine time alone changes the page now and then
-        redis.Redis.from_url(with_redis).flushall()
-        address = show(failover, cast.osei).one(id="failover-poll").attrs["hx-get"]
-        client.get(address)
-        with CaptureQueriesContext(connection) as asked:
-            answer = client.get(address)
-        if answer.status_code == 204:
-            break
-    assert answer.status_code == 204
+    calm()
+    address = show(failover, cast.osei).one(id="failover-poll").attrs["hx-get"]
+    client.get(address)
+    keep(with_redis)
+    with CaptureQueriesContext(connection) as asked:
+        assert client.get(address).status_code == 204
     assert len(asked) <= 2
 
 
 def test_a_new_reading_brings_what_changed_and_no_alert_again(desk, cast):
     failover = STAGES["doubtful"](desk)
+    calm()
     root = show(failover, cast.rivera)
     desk.step(failover)
     answer = poll(root, cast.rivera)

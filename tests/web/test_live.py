@@ -27,6 +27,7 @@ from dashboard.web.fragments import AWAY, Fragments, fragments
 from dashboard.web.live import pulse
 from tests.conftest import PASSWORD, Cast
 from tests.web import desk_urls
+from tests.web.fleet import keep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.web.desk_urls")]
 
@@ -115,6 +116,7 @@ def test_a_poll_costs_two_queries_with_redis(
     client = signed_in(cast.viewer)
     seen = seen_now(cast.viewer)
     poll(client, seen)
+    keep(with_redis)
     with django_assert_num_queries(2):  # session, user
         assert poll(client, seen).status_code == 204
 

@@ -6,8 +6,6 @@ import uuid
 from typing import Any
 
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 
 from dashboard.audit.chain import SYSTEM
 from dashboard.audit.models import Entry
@@ -18,7 +16,7 @@ from dashboard.fleet.models import Relationship
 from dashboard.simulator import State as Simulated
 from dashboard.simulator import faults
 from tests.failovers.desk import Desk, pass_time
-from tests.web.fleet import browser, parsed, polled
+from tests.web.fleet import browser, calm, parsed, polled
 from tests.web.several import ASK, asked, decide, form, page_of, site, without
 
 SELECT = "/fail-over/select/"
@@ -349,6 +347,7 @@ def test_the_page_of_all_is_quiet_while_nothing_changes_and_told_when_one_does(d
     number = asked(cast.rivera, rows)
     decide(browser(cast.osei), number)
     client = browser(cast.osei)
+    calm()
     root = parsed(client.get(f"/failovers/{number}/"))
     assert polled(client, root).status_code == 204
     desk.step(Failover.objects.get(request=int(number[3:]), position=0))
@@ -396,17 +395,13 @@ def test_what_has_not_started_can_be_taken_back(desk, cast, rows):
     assert states(number)[0] in (State.SENT, State.REVERTING)
 
 
-def test_a_poll_with_nothing_new_asks_as_little_for_many_as_for_one(cast, rows):
+def test_a_poll_with_nothing_new_asks_as_little_for_many_as_for_one(cast, rows, django_assert_max_num_queries):
     number = asked(cast.rivera, rows)
     client = browser(cast.osei)
-    for _ in range(5):  # on a slow machine time alone changes the page now and then
-        root = parsed(client.get(f"/failovers/{number}/"))
-        with CaptureQueriesContext(connection) as queries:
-            answer = polled(client, root)
-        if answer.status_code == 204:
-            break
-    assert answer.status_code == 204
-    assert len(queries) <= 4
+    calm()
+    root = parsed(client.get(f"/failovers/{number}/"))
+    with django_assert_max_num_queries(4):
+        assert polled(client, root).status_code == 204
 
 
 def test_a_request_for_clusters_that_one_may_not_see_is_404(cast, rows):
