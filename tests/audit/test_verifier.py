@@ -1,5 +1,5 @@
-"""The single file that an auditor runs: on another machine, without this program, on exports and checkpoints that
-somebody may have touched.
+"""The single file that an auditor runs: on another machine, without this program, on exports that somebody may have
+touched.
 """
 
 from __future__ import annotations
@@ -10,46 +10,18 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from django.db import connection
 
 from dashboard.audit import chain, export, guards, verifier
-from dashboard.audit.models import Entry, Head
-from dashboard.audit.verifier import Bad, Checkpoint, Unreadable, check, ed25519_verify, note
+from dashboard.audit.models import Entry
+from dashboard.audit.verifier import Unreadable, check
 from tests.audit.ledger import tamper, write
+from tests.audit.verifying import OLD, Lines, Notary, exported, forged, public, verdict
 
-Lines = list[dict[str, Any]]
 ENDLESS = b'{"format":"failover-desk-audit-export/1","first":1e999,"last":1,"head":1,"selection":false}\n'
-
-
-@pytest.fixture
-def entries(db: None) -> list[Entry]:
-    return write(8)
-
-
-def exported(**more: Any) -> bytes:
-    return b"".join(export.jsonl(Entry.objects.all(), export.now(), **more))
-
-
-def forged(data: bytes, change: Callable[[Lines], Lines | None]) -> bytes:
-    """The export after `change`, with a last line that fits again, as a careful forger would make it."""
-    lines = [json.loads(line) for line in data.splitlines()]
-    lines = change(lines) or lines
-    written = [json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in lines[:-1]]
-    end = {**lines[-1], "count": len(written) - 1, "sha256": hashlib.sha256(b"".join(written)).hexdigest()}
-    return b"".join(written) + json.dumps(end, separators=(",", ":")).encode() + b"\n"
-
-
-def verdict(data: bytes, *notes: str, **more: Any) -> tuple[int, str]:
-    _, bad = check(io.BytesIO(data), io.BytesIO("".join(notes).encode()) if notes else None, **more)
-    assert bad is not None
-    return bad.seq, bad.kind
 
 
 # ── Exports ──────────────────────────────────────────────────────────────────
@@ -219,233 +191,8 @@ def test_what_an_owner_of_the_database_changed_is_found_in_an_export(entries: li
     assert (report.bad.seq, report.bad.kind) == found
 
 
-# ── Ed25519 ──────────────────────────────────────────────────────────────────
-
-RFC_8032 = [  # section 7.1, tests 1, 2, 3 and SHA(abc): public key, message, signature
-    (
-        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
-        "",
-        (
-            "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24"
-            "655141438e7a100b"
-        ),
-    ),
-    (
-        "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
-        "72",
-        (
-            "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aee"
-            "b00d291612bb0c00"
-        ),
-    ),
-    (
-        "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
-        "af82",
-        (
-            "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28d"
-            "c027beceea1ec40a"
-        ),
-    ),
-    (
-        "ec172b93ad5e563bf4932c70e1245034c35467ef2efd4d64ebf819683467e2bf",
-        hashlib.sha512(b"abc").hexdigest(),
-        (
-            "dc2a4459e7369633a52b1bf277839a00201009a3efbf3ecb69bea2186c26b58909351fc9ac90b3ecfdfbc7c66431e0303dca179c138ac17a"
-            "d9bef1177331a704"
-        ),
-    ),
-]
-ORDER = 2**252 + 27742317777372353535851937790883648493
-
-
-@pytest.mark.parametrize(("key", "message", "signature"), RFC_8032)
-def test_the_vectors_of_the_standard_hold(key: str, message: str, signature: str) -> None:
-    assert ed25519_verify(bytes.fromhex(key), bytes.fromhex(signature), bytes.fromhex(message))
-    assert not ed25519_verify(bytes.fromhex(key), bytes.fromhex(signature), bytes.fromhex(message) + b"x")
-
-
-def test_it_agrees_with_a_well_known_library_on_right_and_wrong_signatures() -> None:
-    for number in range(24):
-        seed = hashlib.sha256(b"%d" % number).digest()
-        key = Ed25519PrivateKey.from_private_bytes(seed)
-        public, message = key.public_key().public_bytes_raw(), seed * number
-        right = key.sign(message)
-        s = int.from_bytes(right[32:], "little")
-        wrong = [
-            right[:number] + bytes([right[number] ^ 1]) + right[number + 1 :],
-            right[: 32 + number] + bytes([right[32 + number] ^ 128]) + right[33 + number :],
-            right[:32] + (s + ORDER).to_bytes(32, "little"),  # the same number, written otherwise
-            right[:63],
-            right + b"\0",
-            bytes(64),
-        ]
-        for signature in (right, *wrong):
-            try:
-                Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
-                known = True
-            except InvalidSignature:
-                known = False
-            assert ed25519_verify(public, signature, message) is known is (signature == right)
-
-
-@pytest.mark.parametrize("key", [b"", bytes(31), b"\xff" * 32, b"\x02" + bytes(31)])
-def test_what_is_no_point_is_no_key(key: bytes) -> None:
-    assert not ed25519_verify(key, bytes(64), b"")
-
-
-# ── Checkpoints ──────────────────────────────────────────────────────────────
-
-OLD, NEW = (Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2))
-
-
-def public(key: Ed25519PrivateKey) -> bytes:
-    return key.public_key().public_bytes_raw()
-
-
-class Notary:
-    """Signs checkpoints as the relay does, or as somebody would who wants to be taken for it."""
-
-    def __init__(self) -> None:
-        self.before: Checkpoint | None = None
-
-    def sign(self, at: int, known_as: bytes, *keys: Ed25519PrivateKey, **forged: Any) -> str:
-        checkpoint = Checkpoint(
-            instance=str(Head.objects.get().instance),
-            number=self.before.number + 1 if self.before else 1,
-            seq=at,
-            hash=known_as,
-            time="2020-01-01T00:00:00.000000Z",
-            previous=self.before.digest if self.before else bytes(32),
-            key=public(keys[0]),
-            replaces=public(keys[1]) if len(keys) > 1 else b"",
-        )._replace(**forged)
-        self.before = checkpoint
-        return note(checkpoint, [(public(key), key.sign(checkpoint.text.encode())) for key in keys])
-
-
-@pytest.fixture
-def notary() -> Notary:
-    return Notary()
-
-
-def test_checkpoints_that_agree_are_counted(entries: list[Entry], notary: Notary) -> None:
-    notes = [notary.sign(seq, bytes(entries[seq - 1].hash), OLD) for seq in (1, 4, 4, 8)]
-    said, bad = check(io.BytesIO(exported(first=3)), io.BytesIO("\n".join(notes).encode()), keys=[public(OLD)])
-    assert bad is None
-    assert said[2:] == [
-        "Checkpoints about these entries: 3, and they agree; about others: 1.",
-        "Checkpoints: 4, each signed, each following the one before.",
-    ]
-
-
-def test_a_trail_that_was_written_anew_differs_from_its_checkpoint(entries: list[Entry], notary: Notary) -> None:
-    notes = [notary.sign(seq, bytes(entries[seq - 1].hash), OLD) for seq in (2, 5)]
-
-    def rewrite(lines: Lines) -> None:
-        lines[4]["payload"] = "{}"
-        previous = bytes.fromhex(lines[4]["prev_hash"])
-        for line in lines[4:-1]:
-            line["prev_hash"] = previous.hex()
-            previous = verifier.entry_hash(previous, line["seq"], line["payload"])
-            line["hash"] = previous.hex()
-
-    data = forged(exported(), rewrite)
-    assert check(io.BytesIO(data))[1] is None
-    assert verdict(data, *notes) == (5, "checkpoint")
-
-
-def test_an_export_that_knows_less_than_an_older_checkpoint_lacks_its_tail(
-    entries: list[Entry], notary: Notary
-) -> None:
-    kept = notary.sign(8, bytes(entries[-1].hash), OLD)
-    tamper("DELETE FROM audit_entry WHERE seq > 6")
-    Head.objects.update(seq=6, hash=bytes(entries[5].hash))
-    assert check(io.BytesIO(exported()))[1] is None
-    assert verdict(exported(), kept) == (7, "truncated")
-
-
-def test_a_checkpoint_that_is_younger_than_the_export_is_merely_about_other_entries(
-    entries: list[Entry], notary: Notary
-) -> None:
-    young = notary.sign(99, b"x" * 32, OLD, time="9998-01-01T00:00:00.000000Z")
-    assert check(io.BytesIO(exported()), io.BytesIO(young.encode()))[1] is None
-
-
-def test_without_a_key_it_says_which_one_it_believed(entries: list[Entry], notary: Notary) -> None:
-    said, bad = check(None, io.BytesIO(notary.sign(1, bytes(entries[0].hash), OLD).encode()))
-    assert bad is None
-    assert said[-1].endswith(f"compare it: {verifier.key_text(public(OLD))}")
-
-
-@pytest.mark.parametrize(
-    ("forged", "words"),
-    [
-        ({"instance": "0" * 36}, "another ledger than the one before"),
-        ({"number": 3}, "does not follow checkpoint 1"),
-        ({"previous": bytes(32)}, "does not follow checkpoint 1"),
-        ({"seq": 3}, "had gone further already, to entry 4"),
-        ({"seq": 4, "hash": b"x" * 32}, "or had another entry there"),
-        ({"key": public(NEW)}, "its signature is wrong"),
-    ],
-)
-def test_a_checkpoint_that_does_not_follow_the_one_before_is_named(
-    entries: list[Entry], notary: Notary, forged: dict[str, Any], words: str
-) -> None:
-    first = notary.sign(4, bytes(entries[3].hash), OLD)
-    second = notary.sign(5, bytes(entries[4].hash), OLD, **forged)
-    _, bad = check(None, io.BytesIO((first + second).encode()))
-    assert bad is not None
-    assert bad.kind == "checkpoint"
-    assert words in bad.words
-
-
-def test_another_key_is_believed_when_the_one_before_signed_it_too(entries: list[Entry], notary: Notary) -> None:
-    first = notary.sign(1, bytes(entries[0].hash), OLD)
-    handed_over = notary.sign(2, bytes(entries[1].hash), NEW, OLD)
-    alone = notary.sign(3, bytes(entries[2].hash), NEW)
-    notes = (first + handed_over + alone).encode()
-    assert check(None, io.BytesIO(notes), keys=[public(OLD)])[1] is None
-    assert check(None, io.BytesIO(notes), keys=[public(NEW)])[1] == Bad(
-        1, "checkpoint", "Checkpoint 1: it is signed by another key than the one given."
-    )
-
-
-def test_another_key_is_not_believed_alone(entries: list[Entry], notary: Notary) -> None:
-    first = notary.sign(1, bytes(entries[0].hash), OLD)
-    usurped = notary.sign(2, bytes(entries[1].hash), NEW, replaces=public(OLD))
-    notes = (first + usurped).encode()
-    _, bad = check(None, io.BytesIO(notes), keys=[public(OLD)])
-    assert bad is not None
-    assert "a new key that the old one did not sign" in bad.words
-    assert check(None, io.BytesIO(notes), keys=[public(OLD), public(NEW)])[1] is None
-
-
-def test_a_note_that_a_crash_cut_off_is_passed_over_when_it_stands_whole_below(
-    entries: list[Entry], notary: Notary
-) -> None:
-    first, second = notary.sign(1, bytes(entries[0].hash), OLD), notary.sign(2, bytes(entries[1].hash), OLD)
-    said, bad = check(None, io.BytesIO(f"{first}\n{second[:150]}\n{second}\n{second}\n".encode()))
-    assert bad is None
-    assert said[0].startswith("Checkpoints: 2,")
-    for length in range(1, len(second), 7):  # wherever it was cut, in its very first word, too
-        _, bad = check(None, io.BytesIO(f"{first}\n{second[:length]}\n{second}\n".encode()))
-        assert bad is None, f"cut behind {length}"
-    for cut in (f"{first}\n{second[:150]}\n", f"{first[:150]}\n{second}", f"{first}{second}nonsense\n", "nonsense"):
-        _, bad = check(None, io.BytesIO(cut.encode()))
-        assert bad is not None
-        assert "cannot be read" in bad.words
-
-
-def test_every_flipped_byte_of_a_checkpoint_is_found(entries: list[Entry], notary: Notary) -> None:
-    data = notary.sign(1, bytes(entries[0].hash), OLD).encode()
-    for place in range(len(data) - 1):
-        flipped = bytearray(data)
-        flipped[place] ^= 2
-        _, bad = check(None, io.BytesIO(bytes(flipped)), keys=[public(OLD)])
-        assert bad is not None, f"byte {place}"
-
-
 # ── The file by itself ───────────────────────────────────────────────────────
+
 
 FILE = Path(verifier.__file__)
 

@@ -4,38 +4,27 @@ nothing is sent.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import subprocess
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet
 from django.conf import settings as desk_settings
 from django.db import OperationalError, connection, connections
 
-from dashboard.audit import chain, fence, guards
+from dashboard.audit import chain, fence
 from dashboard.audit.chain import SYSTEM
 from dashboard.audit.models import Entry, Head
-from dashboard.failovers import recording, selfcheck
-from dashboard.failovers.holds import hold, hold_once, lift
-from dashboard.failovers.models import Failover, Heartbeat, Hold
-from dashboard.failovers.sweep import Sweep
-from dashboard.fleet import access
-from dashboard.fleet.models import Cluster
+from dashboard.failovers import selfcheck
+from dashboard.failovers.holds import hold
+from dashboard.failovers.models import Failover
 from tests.audit.ledger import tamper, write
+from tests.failovers.checking import BACK, Sweeping, known, standing
 from tests.postgres import find_programs
 
-BACK = "The database went back in time"
-
-
-def standing() -> list[str]:
-    return list(Hold.objects.filter(lifted_at=None, scope="").values_list("reason", flat=True))
+pytestmark = pytest.mark.django_db
 
 
 # ── A real backup, put back ──────────────────────────────────────────────────
@@ -111,36 +100,7 @@ def test_a_look_that_the_database_cut_short_is_made_again_before_anything_is_sen
     assert desk.posts == 0
 
 
-class Sweeping:
-    """A sweep as it starts: its first pass asks before it sends."""
-
-    def __init__(self) -> None:
-        self._done_at: dict[str, datetime] = {}
-
-    def until(self, holds: Callable[[], bool]) -> None:
-        for _ in range(50):
-            self.pass_by()
-            if holds():
-                return
-        raise AssertionError("it never came to that")
-
-    def pass_by(self) -> None:
-        """One pass, and the end of the steps that it began."""
-        sweep = Sweep(with_broker=False)
-        sweep._done_at = self._done_at
-        try:
-            sweep.once()
-        finally:
-            sweep.close()
-
-
 # ── What the file says ───────────────────────────────────────────────────────
-
-pytestmark = pytest.mark.django_db
-
-
-def known() -> dict[str, Any]:
-    return dict(json.loads(fence.path(Head.objects.get()).read_text()))
 
 
 def test_it_remembers_the_head_and_nothing_is_wrong() -> None:
@@ -238,292 +198,3 @@ def test_by_default_it_lies_outside_of_the_data_folder(settings: Any, monkeypatc
     head = Head.objects.get()
     assert fence.path(head) == Path(f"/home/desk/.local/state/failover-desk/{head.instance}")
     assert desk_settings.DATA not in fence.path(head).parents
-
-
-# ── The rest of what it looks at ─────────────────────────────────────────────
-
-
-def test_a_broken_ledger_is_held() -> None:
-    write(5)
-    tamper("UPDATE audit_entry SET payload = '{}' WHERE seq = 4")
-    selfcheck.look()
-    assert standing()[0].startswith("The audit trail is broken at entry 4 (content)")
-
-
-def test_a_missing_guard_is_held() -> None:
-    guards.drop(connection)
-    try:
-        selfcheck.look()
-        assert "The database lacks its guards: audit_entry_never_changes, " in standing()[0]
-    finally:
-        guards.install(connection)
-
-
-def test_a_missing_constraint_is_held() -> None:
-    drop("one_open_failover_per_relationship")
-    selfcheck.look()
-    assert standing() == ["The database lacks its guards: one_open_failover_per_relationship."]
-
-
-@pytest.mark.django_db(transaction=True)  # inside a transaction SQLite does not change its mind
-def test_a_database_that_forgets_what_it_committed_is_held(settings: Any) -> None:
-    settings.TESTING = False
-    if connection.vendor == "sqlite":
-        with connection.cursor() as cursor:
-            cursor.execute("PRAGMA synchronous = NORMAL")
-    try:
-        selfcheck.look()
-    finally:
-        connection.close()
-    says = "synchronous is 1, not FULL" if connection.vendor == "sqlite" else "PostgreSQL runs with fsync = off"
-    assert says in standing()[0]
-
-
-def test_a_hold_that_is_lifted_while_its_cause_stands_comes_back_with_the_same_reason() -> None:
-    drop("one_open_failover_per_relationship")
-    selfcheck.look()
-    before = standing()
-    lift(actor=SYSTEM, scope="", reason="It will be fine, I think.")
-    assert standing() == []
-    selfcheck.look()
-    assert standing() == before != []
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_sweep_looks_again_at_once_when_a_hold_is_lifted(desk: Any) -> None:
-    sweep = Sweeping()
-    try:
-        drop("one_open_failover_per_relationship")
-        sweep.pass_by()
-        lift(actor=SYSTEM, scope="", reason="It will be fine, I think.")
-        desk.approved()
-        sweep.pass_by()
-        assert standing() == ["The database lacks its guards: one_open_failover_per_relationship."]
-        assert desk.posts == 0
-    finally:
-        put_back()
-
-
-def test_a_check_that_stumbles_is_a_reason_to_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    def stumbles() -> Any:
-        raise ZeroDivisionError("nobody thought of this")
-
-    monkeypatch.setitem(selfcheck.CHECKS, "guards", ("", stumbles))
-    selfcheck.look()
-    assert standing() == ["The check of guards failed (ZeroDivisionError); the log of the desk says how."]
-
-
-def test_a_fault_that_is_too_long_or_ugly_for_a_hold_holds_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    faults = [selfcheck.Fault("A file called \u202eterces " + "says so and " * 300)]
-    monkeypatch.setitem(selfcheck.CHECKS, "guards", ("", lambda: iter(faults)))
-    selfcheck.look()
-    selfcheck.look()
-    [reason] = standing()
-    assert reason.startswith("A file called ")
-    assert "\u202e" not in reason
-
-
-def test_of_two_that_find_the_same_one_writes_it_down() -> None:
-    drop("one_open_failover_per_relationship")
-    selfcheck.look()
-    selfcheck.look(sends=False)
-    assert len(standing()) == 1
-
-
-@pytest.mark.django_db(transaction=True)
-def test_of_many_that_find_the_same_at_the_same_moment_one_writes_it_down() -> None:
-    def found(_: int) -> None:
-        try:
-            hold_once(actor=SYSTEM, scope="", reason="The database lacks its guards: one.")
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(6) as pool:
-        list(pool.map(found, range(12)))
-    assert len(standing()) == 1
-    assert Entry.objects.filter(tag="hold.set").count() == 1
-
-
-def test_a_process_that_does_not_send_holds_and_leaves_the_fence_alone() -> None:
-    write(3)
-    selfcheck.look(sends=False)
-    assert not fence.path(Head.objects.get()).exists()
-    selfcheck.look()
-    write(1)
-    selfcheck.look(sends=False)
-    assert known()["entry"] == 3
-
-
-def test_what_could_not_be_told_is_not_forgotten() -> None:
-    """The fence starts over when people were told; a ledger that takes no entry told nobody."""
-    write(3)
-    fence.remember()
-    tamper("DELETE FROM audit_entry WHERE seq > 2")
-    selfcheck.look()
-    assert standing() == []
-    assert known()["entry"] == 3
-    Head.objects.update(seq=2, hash=bytes(Entry.objects.get(seq=2).hash))
-    selfcheck.look()
-    assert [reason[: len(BACK)] for reason in standing()] == [BACK]
-
-
-def test_without_a_home_and_without_a_setting_nothing_knows_how_far_it_came(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings.FENCE_FILE = ""
-    monkeypatch.delenv("HOME")
-    monkeypatch.setattr("os.getuid", lambda: 4_000_000_000)
-    selfcheck.look()
-    assert "Nothing outside of the database knows how far" in standing()[0]
-    assert "FENCE_FILE is not set" in standing()[0]
-
-
-def test_a_process_that_does_not_send_needs_no_place_for_the_fence(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings.FENCE_FILE = ""
-    monkeypatch.delenv("HOME")
-    monkeypatch.setattr("os.getuid", lambda: 4_000_000_000)
-    selfcheck.look(sends=False)
-    assert standing() == []
-
-
-def test_a_ledger_that_takes_no_entry_is_no_reason_to_fall_over() -> None:
-    """Whoever cannot record a hold cannot record that make-writable is sent either."""
-    write(3)
-    fence.remember()
-    tamper("DELETE FROM audit_entry WHERE seq > 2")
-    selfcheck.look()
-    assert standing() == []
-    assert Entry.objects.count() == 2
-
-
-def drop(index: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"DROP INDEX {index}")
-
-
-def put_back() -> None:
-    """What `drop` took, for tests with real transactions."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "CREATE UNIQUE INDEX one_open_failover_per_relationship ON failovers_failover (relationship_id)"
-            " WHERE state IN ('requested', 'approved', 'sent', 'reverting')"
-        )
-
-
-# ── The keys ─────────────────────────────────────────────────────────────────
-
-
-def everything_held() -> list[tuple[str, str]]:
-    return list(Hold.objects.filter(lifted_at=None).order_by("pk").values_list("scope", "reason"))
-
-
-def clusters(*names: str) -> None:
-    for name in names:
-        Cluster.objects.create(
-            name=name,
-            url=f"https://{name}.example:8000",
-            uuid=f"uuid-{name}",
-            reader_token=access.seal("reader", f"uuid-{name}", "r"),
-            executor_token=access.seal("executor", f"uuid-{name}", "x"),
-        )
-
-
-def test_keys_that_open_every_token_hold_nothing() -> None:
-    clusters("dr-east", "dr-west")
-    selfcheck.look()
-    assert everything_held() == []
-
-
-@pytest.mark.parametrize("purpose", ["executor", "reader"])
-def test_a_token_that_its_key_does_not_open_holds_its_cluster(purpose: Any) -> None:
-    """Sealed for another cluster, as after a row was put back by hand."""
-    clusters("dr-east", "dr-west")
-    Cluster.objects.filter(name="dr-west").update(**{f"{purpose}_token": access.seal(purpose, "uuid-dr-east", "x")})
-    selfcheck.look()
-    [(scope, reason)] = everything_held()
-    assert scope == "dr-west"
-    assert reason.startswith(f"{purpose.upper()}_KEY does not open the {purpose} token of dr-west.")
-
-
-@pytest.mark.parametrize("purpose", ["executor", "reader"])
-def test_a_key_that_was_lost_is_one_alarm_and_not_one_for_each_cluster(settings: Any, purpose: Any) -> None:
-    clusters("dr-east", "dr-west")
-    setattr(settings, f"{purpose.upper()}_KEY", Fernet.generate_key().decode())
-    selfcheck.look()
-    [(scope, reason)] = everything_held()
-    assert scope == ""
-    assert reason.startswith(f"{purpose.upper()}_KEY opens none of the {purpose} tokens that are stored.")
-
-
-def test_a_cluster_that_is_only_watched_needs_no_executor_key(settings: Any) -> None:
-    clusters("dr-east")
-    Cluster.objects.update(executor_token="")
-    settings.READER_KEY = Fernet.generate_key().decode()
-    selfcheck.look()
-    assert everything_held() == []
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("key", ["EXECUTOR_KEY", "READER_KEY"])
-def test_with_a_lost_key_nothing_is_sent(desk: Any, settings: Any, key: str) -> None:
-    desk.approved()
-    setattr(settings, key, Fernet.generate_key().decode())
-    sweep = Sweeping()
-    sweep.pass_by()
-    sweep.pass_by()
-    assert desk.posts == 0
-    [(_scope, reason)] = everything_held()
-    assert reason.startswith(key)
-
-
-# ── Whether an entry can be made at all ──────────────────────────────────────
-
-
-def beats() -> dict[str, datetime]:
-    return dict(Heartbeat.objects.values_list("driver", "at"))
-
-
-def test_an_entry_that_is_tried_leaves_nothing_but_the_news_that_it_can_be_made() -> None:
-    write(2)
-    recording.prove()
-    assert "ledger" in beats()
-    assert Entry.objects.count() == 2
-    assert chain.verify().ok
-
-
-def test_a_ledger_that_takes_no_entry_is_not_proved() -> None:
-    write(2)
-    recording.prove()
-    at = beats()["ledger"]
-    tamper("DELETE FROM audit_entry WHERE seq = 2")
-    recording.prove()
-    assert beats()["ledger"] == at
-
-
-NOW = datetime(2026, 3, 14, 3, 0, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("swept", "proved", "full", "says"),
-    [
-        (0, 0, False, False),
-        (2, 40, False, False),  # one try that failed is no news
-        (2, 50, False, True),  # the sweep comes round, and the ledger takes nothing
-        (600, 600, False, False),  # the sweep is dead, and nothing more is known
-        (600, 600, True, True),
-        (None, None, True, False),  # a desk that was never begun
-    ],
-)
-def test_when_the_ledger_is_said_to_take_no_entry(
-    monkeypatch: pytest.MonkeyPatch, swept: int | None, proved: int | None, full: bool, says: bool
-) -> None:
-    def ago(seconds: int | None) -> datetime | None:
-        return None if seconds is None else NOW - timedelta(seconds=seconds)
-
-    room = 0 if full else 10**12
-    monkeypatch.setattr("shutil.disk_usage", lambda _folder: SimpleNamespace(free=room))
-    if full and connection.vendor != "sqlite":
-        says = False  # its disk is not this one
-    assert recording.refused_since(ago(swept), ago(proved), NOW) == (ago(proved) if says else None)

@@ -13,7 +13,7 @@ from dashboard.web.views.clusters import fingerprint
 from tests.conftest import Cast
 from tests.fleet.lookout import Lookout
 from tests.web.fleet import Element, browser, parsed
-from tests.web.test_list import PAYLOADS
+from tests.web.listing import PAYLOADS
 
 pytestmark = pytest.mark.django_db
 

@@ -23,7 +23,7 @@ from tests.failovers.desk import Desk
 from tests.fleet.lookout import Lookout
 from tests.web import scene
 from tests.web.fleet import Element, Fleet, browser, parsed, polled, since_read
-from tests.web.test_list import PAYLOADS, many
+from tests.web.listing import PAYLOADS, many
 
 pytestmark = pytest.mark.django_db
 
