@@ -13,23 +13,17 @@ import pytest
 from dashboard.failovers.models import Decision
 from tests.conftest import PASSWORD, Cast
 from tests.failovers.desk import Desk
-from tests.journeys.conftest import CHROMIUM
-from tests.journeys.desk import FLAGS
 from tests.web.keys import App
 
 pytestmark = [pytest.mark.journey, pytest.mark.django_db(transaction=True)]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
-        # The driver leaves an event loop running, in which Django would not empty the tables after a test.
+@pytest.fixture(scope="module", autouse=True)
+def beside_the_driver() -> Iterator[None]:
+    """It leaves an event loop running, in which Django would not empty the tables after a test."""
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield started
-        started.close()
+        yield
 
 
 @pytest.fixture

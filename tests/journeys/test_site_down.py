@@ -10,22 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.journeys.conftest import CHROMIUM
-from tests.journeys.desk import FLAGS, Desk, Processes, demo
+from tests.journeys.desk import Desk, Processes, demo
 from tests.journeys.test_whole_job import REASON, Person
 
 pytestmark = pytest.mark.journey
 PATHS = ("/dr/dc3/reference", "/dr/dc3/publish", "/dr/dc3/projects")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

@@ -8,21 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.journeys.conftest import CHROMIUM
-from tests.journeys.desk import FLAGS, Desk, Processes, demo, up
+from tests.journeys.desk import Desk, Processes, demo, up
 
 pytestmark = pytest.mark.journey
 REASON = "dc1-prod lost power in row C. Finance closes its month at 06:00."
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield started
-        started.close()
 
 
 def _running(tmp_path_factory: Any, start: Callable[[Processes], Desk]) -> Iterator[Desk]:
