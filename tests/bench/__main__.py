@@ -75,7 +75,7 @@ PARTS: dict[str, list[Callable[[], None]]] = {
     "desk": [desk.measure],
     "storm": [partial(storm.measure, engine) for engine in ENGINES],
     "watched": [partial(storm.measure, engine, storm.MANY) for engine in ENGINES],
-    "recovery": [recovery.measure],
+    "recovery": [partial(recovery.measure, engine) for engine in ENGINES],
     "ledger": [partial(measure_ledger, engine) for engine in ENGINES],
     "demo": [measure_demo],
 }

@@ -91,7 +91,7 @@ class Scene:
         return eventually(lambda: children_of(self.pid("web")))[0]
 
 
-def measure(engine: str = "sqlite") -> None:
+def measure(engine: str) -> None:
     with tempfile.TemporaryDirectory(prefix="desk-recovery-") as name, up(Path(name), engine, "crowd") as it:
         scene = Scene(it)
         sender, redis = partial(scene.pid, "worker-send"), partial(scene.pid, "redis")
