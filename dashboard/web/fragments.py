@@ -23,6 +23,7 @@ PATIENCE = 0.1
 AWAY = 5.0
 TOGETHER = 2.0  # seconds for which a thread waits for what another one makes
 _PREFIX = "failover-desk:page:"
+_MAKERS = [threading.Lock() for _ in range(64)]  # the process's, not a store's: threads that start it may make two
 
 
 class Fragments:
@@ -38,7 +39,6 @@ class Fragments:
             )
         self._away_until = clock()
         self._lock = threading.Lock()
-        self._makers = [threading.Lock() for _ in range(64)]
 
     def get(self, key: str) -> bytes | None:
         store = self._present()
@@ -68,7 +68,7 @@ class Fragments:
         """
         if (found := self.get(key)) is not None:
             return found
-        maker = self._makers[hash(key) % len(self._makers)]
+        maker = _MAKERS[hash(key) % len(_MAKERS)]
         first = self._present() is not None and maker.acquire(timeout=TOGETHER)
         try:
             if first and (found := self.get(key)) is not None:
