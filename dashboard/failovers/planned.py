@@ -65,7 +65,7 @@ def _job(s: Situation, status: TargetStatus) -> Check:
     if status.job_state != "REPLICATION_RUNNING":
         return Check("job", Verdict.PASS, "No job is running.")
     job = status.replication_job_status
-    stands = f"It stands at {job.percent_complete:.0f} %. " if job and job.percent_complete is not None else ""
+    stands = f"It stands at {int(job.percent_complete)} %. " if job and job.percent_complete is not None else ""
     if s.stalled_since:
         stands += f"It has copied nothing for {duration(s.now - s.stalled_since)}. "
     return Check("job", Verdict.BLOCK, "A job is running.", stands + "Wait until it has ended.")

@@ -203,7 +203,7 @@ def _job(s: Situation, status: TargetStatus) -> list[Check]:
     found = []
     if status.job_state == "REPLICATION_RUNNING":
         job = status.replication_job_status
-        stands = f"It stands at {job.percent_complete:.0f} %. " if job and job.percent_complete is not None else ""
+        stands = f"It stands at {int(job.percent_complete)} %. " if job and job.percent_complete is not None else ""
         if s.stalled_since:
             stands += f"It has copied nothing for {duration(s.now - s.stalled_since)}. "
         found.append(Check("job", Verdict.WARN, "A job is running.", stands + "It will not finish."))

@@ -166,7 +166,7 @@ def facts(s: Situation) -> list[Fact]:
     point_words = f"{point}, snapshot {visible(snapshot.id)}" if snapshot and snapshot.id else point
     running = status.job_state == "REPLICATION_RUNNING"
     job = status.replication_job_status
-    percent = f", {job.percent_complete:.0f} %" if running and job and job.percent_complete is not None else ""
+    percent = f", {int(job.percent_complete)} %" if running and job and job.percent_complete is not None else ""
     replicating = {True: "Enabled", False: "Off", None: "Not known"}[status.replication_enabled]
     return [
         Fact("source", f"Source {name}", answering, source),

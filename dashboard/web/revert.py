@@ -15,9 +15,10 @@ from dashboard.web.templatetags.desk import state_word
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Figures of a running revert as the cluster reports them; None for each that it does not."""
+    """Figures of a running revert as the cluster reports them; None for each that it does not. `percent` is rounded
+    down, so that nothing unfinished reads 100."""
 
-    percent: float | None
+    percent: int | None
     left: timedelta | None
     throughput: int | None
     sizes: list[tuple[str, int | None]]
@@ -37,8 +38,9 @@ def progress_of(observation: Observation) -> Progress | None:
         "total": _("Total (approx.)"),
     }
     left = job["estimated_seconds_remaining"]
+    percent = job["percent_complete"]
     return Progress(
-        percent=job["percent_complete"],
+        percent=None if percent is None else int(percent),
         left=None if left is None else timedelta(seconds=left),
         throughput=job["throughput_current"],
         sizes=[(name, job[f"bytes_{part}"]) for part, name in parts.items()],

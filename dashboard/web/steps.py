@@ -119,7 +119,7 @@ def _revert_note(c: Course) -> str:
         return _("read once more")
     if c.progress is None or c.progress.percent is None:
         return _("no figures") if c.revert_read else ""
-    percent = _("%d %%") % int(c.progress.percent)
+    percent = _("%d %%") % c.progress.percent
     if c.progress.left is None:
         return percent
     return _("%(percent)s, about %(left)s left") % {"percent": percent, "left": duration(c.progress.left)}

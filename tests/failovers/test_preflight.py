@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from dashboard.failovers.preflight import Source, Verdict, blocks, judge
+from dashboard.failovers.reading import facts
 from tests.failovers.build import HEALTHY, NOW, item, situation, status
 
 
@@ -78,10 +79,11 @@ def test_a_recovery_point_in_the_future_has_no_age():
 
 
 def test_a_running_job_warns_with_where_it_stands():
-    running = status(job_state="REPLICATION_RUNNING", replication_job_status={"percent_complete": 64})
+    running = status(job_state="REPLICATION_RUNNING", replication_job_status={"percent_complete": 99.7})
     check = _line("job", situation(reported=running, stalled_since=NOW - timedelta(minutes=19)))
     assert check.verdict is Verdict.WARN
-    assert check.detail == "It stands at 64 %. It has copied nothing for 19 min. It will not finish."
+    assert check.detail == "It stands at 99 %. It has copied nothing for 19 min. It will not finish."
+    assert {fact.key: fact.words for fact in facts(situation(reported=running))}["job"] == "Running, 99 %"
 
 
 def test_the_error_of_the_last_job_is_shown_with_its_hidden_characters():

@@ -236,10 +236,10 @@ def test_without_a_recovery_point_one_check_says_so():
         ({}, None, PASS, ""),
         ({"job_state": "REPLICATION_RUNNING"}, None, BLOCK, "Wait until it has ended."),
         (
-            {"job_state": "REPLICATION_RUNNING", "replication_job_status": {"percent_complete": 64}},
+            {"job_state": "REPLICATION_RUNNING", "replication_job_status": {"percent_complete": 99.7}},
             NOW - timedelta(minutes=19),
             BLOCK,
-            "It stands at 64 %. It has copied nothing for 19 min. Wait until it has ended.",
+            "It stands at 99 %. It has copied nothing for 19 min. Wait until it has ended.",
         ),
     ],
 )

@@ -91,11 +91,12 @@ def not_seen(desk: Desk) -> Failover:
     return desk.step(failover)
 
 
-def reverting(desk: Desk) -> Failover:
+def reverting(desk: Desk, seconds: float = 330) -> Failover:
+    """So many seconds of a revert that takes 600."""
     desk.sim.revert_takes = 600
     failover = desk.sent()
     pass_time(120)
-    desk.clock.pass_time(330)
+    desk.clock.pass_time(seconds)
     return desk.step(failover)
 
 

@@ -163,6 +163,13 @@ def test_a_revert_shows_the_figures_of_the_cluster(desk, cast):
     ]
 
 
+def test_a_revert_that_is_nearly_done_never_reads_as_done(desk, cast):
+    root = show(reverting(desk, 598), cast.rivera)  # 99.7 %
+    assert root.one("progress").attrs["value"] == "99"
+    assert "99%" in said(root.one("ol", "steps"))
+    assert "100%" not in said(root.one("main"))
+
+
 def test_figures_from_before_the_revert_are_not_its_figures(desk, cast):
     """A replication job may have stood at 64 % when make-writable was sent."""
     failover = desk.sent()
@@ -176,7 +183,7 @@ def test_figures_from_before_the_revert_are_not_its_figures(desk, cast):
         relationship=desk.row, held_by=failover.number, at=database_now(), state="ESTABLISHED", status=status
     )
     root = show(failover, cast.rivera)
-    assert "64 %" not in said(root.one("main"))
+    assert "64%" not in said(root.one("main"))
     assert root.all("progress") == []
 
 
